@@ -1,0 +1,1 @@
+"""Values only: scenario files per domain, presets per method."""

@@ -1,0 +1,1 @@
+"""What every domain shares: contracts, learning methods, evaluation. Knows no domain, no file format, no screen."""

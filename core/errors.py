@@ -1,0 +1,54 @@
+"""Errors that a user can act on; each carries the exit code of the command line."""
+
+from collections.abc import Sequence
+
+
+class InterlockError(Exception):
+    """Base of every error that is reported without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(InterlockError):
+    """The command or call itself is wrong: an unknown name, options that contradict each other."""
+
+    exit_code = 2
+
+
+class BadInput(InterlockError):
+    """A file, scenario or request is wrong. Lists every problem found, never only the first.
+
+    Args:
+        source: the file, scenario or request that was read.
+        problems: one sentence per problem: row, field, value and what was expected, with its unit.
+    """
+
+    exit_code = 3
+
+    def __init__(self, source: str, problems: Sequence[str]):
+        self.source = source
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        super().__init__(f"{source}: {count} problem{'s' if count != 1 else ''}\n{lines}")
+
+
+class ProvenInfeasible(InterlockError):
+    """No decision or policy can satisfy the constraints, and this has been proven."""
+
+    exit_code = 4
+
+
+class MissingExtra(InterlockError):
+    """An optional dependency is needed for what was asked."""
+
+    exit_code = 2
+
+    def __init__(self, purpose: str, extra: str):
+        super().__init__(f"{purpose} needs an optional dependency: pip install 'interlock[{extra}]'")
+
+
+class Interrupted(InterlockError):
+    """The user stopped the run; its checkpoint has been written."""
+
+    exit_code = 130

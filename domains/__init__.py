@@ -1,0 +1,1 @@
+"""One folder per field of operations, each with the same rooms."""

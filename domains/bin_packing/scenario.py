@@ -1,0 +1,110 @@
+"""The scenario schema of online 3D bin packing."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from interlock.core.scenario import Scenario, Settings
+
+PRESETS: dict[str, tuple[float, float, float]] = {
+    "paper": (0.60, 0.80, 0.95),
+    "released": (0.50, 0.85, 0.95),
+    "full": (1.0, 1.0, 1.0),
+    "strict75": (0.75, 0.90, 1.0),
+}
+"""Support thresholds (theta4, theta3, theta0): ``paper`` from Zhao et al., AAAI 2021, section 3.1; ``released`` from the
+code published with it; ``full`` demands support under the whole footprint; ``strict75`` is a stricter in-between."""
+
+
+class BinSettings(Settings):
+    """The open bin, in grid cells, and what a cell means in the real world."""
+
+    length: int = Field(10, ge=1, le=512, description="cells along x (array axis 0)")
+    width: int = Field(10, ge=1, le=512, description="cells along y (array axis 1)")
+    height: int = Field(10, ge=1, le=512, description="cells along z (upwards)")
+    cell_size: float = Field(1.0, gt=0, description="side of a cell, in `unit`")
+    unit: Literal["cell", "mm", "cm", "m"] = Field("cell", description="unit of `cell_size`")
+
+
+class ItemSettings(Settings):
+    """The item set: all boxes with integer sides between `low` and `high` cells."""
+
+    low: int = Field(2, ge=1, description="smallest side, cells")
+    high: int = Field(5, ge=1, description="largest side, cells")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"items.low {self.low} is larger than items.high {self.high}")
+        return self
+
+
+class Stability(Settings):
+    """Support thresholds as shares of the footprint; compared as integers, strictly."""
+
+    theta4: float = Field(ge=0, le=1, description="share needed with all four corners supported")
+    theta3: float = Field(ge=0, le=1, description="share needed with three corners supported")
+    theta0: float = Field(ge=0, le=1, description="share needed whatever the corners")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.theta4 <= self.theta3 <= self.theta0:
+            raise ValueError(
+                f"stability thresholds must satisfy theta4 <= theta3 <= theta0, got "
+                f"{self.theta4}, {self.theta3}, {self.theta0}"
+            )
+        return self
+
+
+class DataSettings(Settings):
+    """How users' item files are read."""
+
+    unit: Literal["cell", "mm", "cm", "m"] = Field("cell", description="unit of length, width, height in the file")
+    weight_unit: Literal["kg", "g", "lb"] = Field("kg", description="unit of the weight columns in the file")
+    on_oversize: Literal["error", "reject"] = Field(
+        "error", description="an item that fits in no orientation: stop, or write it to rejected.csv and go on"
+    )
+
+
+class BinPackingScenario(Scenario):
+    """Boxes arrive one by one; each is set down at once in the open bin and never moved again."""
+
+    domain: Literal["bin_packing"] = "bin_packing"
+    bin: BinSettings = BinSettings()
+    items: ItemSettings = ItemSettings()
+    stream: Literal["rs", "cut1", "cut2"] = Field(
+        "cut2",
+        description="rs: independent uniform items; cut1, cut2: a full bin cut into items, ordered by the height of "
+        "their floor (cut1) or by stacking dependency (cut2)",
+    )
+    orientations: Literal[1, 2] = Field(1, description="1: as it comes; 2: length and width may be swapped")
+    stability: Literal["paper", "released", "full", "strict75"] | Stability = Field(
+        "released", description="support rule: a preset or its three thresholds"
+    )
+    max_overhang: float | None = Field(
+        None, ge=0, le=1, description="limit on the mean unsupported share of footprints per episode; null: not a constraint"
+    )
+    linear12_weights: tuple[float, ...] = Field(
+        (-0.35, 0.90, 0.33, 0.19, 0.08, -1.44, -0.55, -0.17, -0.02, 0.36, -0.34, -0.33),
+        min_length=12,
+        max_length=12,
+        description="weights of the 12-feature scoring rule used as baseline, teacher and fallback",
+    )
+    data: DataSettings = DataSettings()
+
+    @model_validator(mode="after")
+    def _items_fit(self) -> Self:
+        if self.items.low > min(self.bin.length, self.bin.width, self.bin.height):
+            raise ValueError(f"items.low {self.items.low} does not fit the bin")
+        if self.stream == "rs" and self.items.high > min(self.bin.length, self.bin.width, self.bin.height):
+            raise ValueError(f"items.high {self.items.high} does not fit the bin")
+        if self.stream != "rs" and self.items.high < 2 * self.items.low:
+            raise ValueError("cutting needs items.high >= 2 * items.low, so that every longer piece can be cut")
+        return self
+
+    def thresholds(self) -> tuple[int, int, int]:
+        """(theta4, theta3, theta0) in units of 1/10,000 of the footprint."""
+        values = PRESETS[self.stability] if isinstance(self.stability, str) else (
+            self.stability.theta4, self.stability.theta3, self.stability.theta0)
+        a, b, c = (round(10_000 * value) for value in values)
+        return a, b, c

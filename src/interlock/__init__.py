@@ -1,0 +1,3 @@
+"""Interlock: constrained decision-making for operations."""
+
+__version__ = "0.1.0"
