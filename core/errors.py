@@ -16,7 +16,9 @@ class UsageError(InterlockError):
 
 
 class BadInput(InterlockError):
-    """A file, scenario or request is wrong. Lists every problem found, never only the first.
+    """A file, scenario or request is wrong. Tells every problem found, never only the first.
+
+    The message lists the first 20 problems and counts the rest; ``problems`` holds all of them.
 
     Args:
         source: the file, scenario or request that was read.
@@ -24,12 +26,15 @@ class BadInput(InterlockError):
     """
 
     exit_code = 3
+    listed = 20
 
     def __init__(self, source: str, problems: Sequence[str]):
         self.source = source
         self.problems = tuple(problems)
         count = len(self.problems)
-        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        lines = "\n".join(f"  - {problem}" for problem in self.problems[: self.listed])
+        if count > self.listed:
+            lines += f"\n  ... and {count - self.listed} more"
         super().__init__(f"{source}: {count} problem{'s' if count != 1 else ''}\n{lines}")
 
 

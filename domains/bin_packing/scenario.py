@@ -1,5 +1,6 @@
 """The scenario schema of online 3D bin packing."""
 
+import math
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -12,18 +13,50 @@ PRESETS: dict[str, tuple[float, float, float]] = {
     "full": (1.0, 1.0, 1.0),
     "strict75": (0.75, 0.90, 1.0),
 }
-"""Support thresholds (theta4, theta3, theta0): ``paper`` from Zhao et al., AAAI 2021, section 3.1; ``released`` from the
-code published with it; ``full`` demands support under the whole footprint; ``strict75`` is a stricter in-between."""
+"""Support thresholds (theta4, theta3, theta0): ``paper`` from Zhao et al., AAAI 2021, section 3.1; ``released`` from
+the code published with it; ``full`` demands support under the whole footprint; ``strict75`` is a stricter in-between."""
+
+MAX_BIN = 512
+"""Most cells along a side of the bin."""
+
+UserColumn = Literal[
+    "stream_id", "position", "length", "width", "height",
+    "weight", "sku", "quantity", "max_stack_weight", "keep_upright", "group", "arrival_s",
+]  # fmt: skip
+"""The columns of a user's item file that mean something to us; the first five are required."""
+
+
+def round_up_nicely(value: float) -> float:
+    """The smallest 1, 2 or 5 times a power of ten that is at least ``value`` (> 0)."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(step * power for step in (1, 2, 5, 10) if step * power >= value * (1 - 1e-9))
 
 
 class BinSettings(Settings):
     """The open bin, in grid cells, and what a cell means in the real world."""
 
-    length: int = Field(10, ge=1, le=512, description="cells along x (array axis 0)")
-    width: int = Field(10, ge=1, le=512, description="cells along y (array axis 1)")
-    height: int = Field(10, ge=1, le=512, description="cells along z (upwards)")
+    length: int = Field(10, ge=1, description="cells along x (array axis 0)", json_schema_extra={"maximum": MAX_BIN})
+    width: int = Field(10, ge=1, description="cells along y (array axis 1)", json_schema_extra={"maximum": MAX_BIN})
+    height: int = Field(10, ge=1, description="cells along z (upwards)", json_schema_extra={"maximum": MAX_BIN})
     cell_size: float = Field(1.0, gt=0, description="side of a cell, in `unit`")
     unit: Literal["cell", "mm", "cm", "m"] = Field("cell", description="unit of `cell_size`")
+
+    @model_validator(mode="after")
+    def _not_too_fine(self) -> Self:
+        longest = max(self.length, self.width, self.height)
+        if longest > MAX_BIN:
+            larger = round_up_nicely(self.cell_size * longest / MAX_BIN)
+            sides = [max(1, int(side * self.cell_size / larger)) for side in (self.length, self.width, self.height)]
+            raise ValueError(
+                f"cells of {self.cell_size:g} {self.unit} give a bin of {self.length} x {self.width} x {self.height} "
+                f"cells, more than {MAX_BIN} a side: use bin.cell_size {larger:g} and a bin of "
+                f"{sides[0]} x {sides[1]} x {sides[2]} cells"
+            )
+        if self.unit == "cell" and self.cell_size != 1:
+            raise ValueError(
+                f"bin.cell_size {self.cell_size:g} says nothing while bin.unit is 'cell': set bin.unit to mm, cm or m"
+            )
+        return self
 
 
 class ItemSettings(Settings):
@@ -64,6 +97,10 @@ class DataSettings(Settings):
     on_oversize: Literal["error", "reject"] = Field(
         "error", description="an item that fits in no orientation: stop, or write it to rejected.csv and go on"
     )
+    columns: dict[UserColumn, str] = Field(
+        default_factory=dict,
+        description="where the file names its columns differently: our name -> the file's; one column may serve twice",
+    )
 
 
 class BinPackingScenario(Scenario):
@@ -82,7 +119,10 @@ class BinPackingScenario(Scenario):
         "released", description="support rule: a preset or its three thresholds"
     )
     max_overhang: float | None = Field(
-        None, ge=0, le=1, description="limit on the mean unsupported share of footprints per episode; null: not a constraint"
+        None,
+        ge=0,
+        le=1,
+        description="limit on the mean unsupported share of footprints per episode; null: not a constraint",
     )
     linear12_weights: tuple[float, ...] = Field(
         (-0.35, 0.90, 0.33, 0.19, 0.08, -1.44, -0.55, -0.17, -0.02, 0.36, -0.34, -0.33),
@@ -104,7 +144,10 @@ class BinPackingScenario(Scenario):
 
     def thresholds(self) -> tuple[int, int, int]:
         """(theta4, theta3, theta0) in units of 1/10,000 of the footprint."""
-        values = PRESETS[self.stability] if isinstance(self.stability, str) else (
-            self.stability.theta4, self.stability.theta3, self.stability.theta0)
+        values = (
+            PRESETS[self.stability]
+            if isinstance(self.stability, str)
+            else (self.stability.theta4, self.stability.theta3, self.stability.theta0)
+        )
         a, b, c = (round(10_000 * value) for value in values)
         return a, b, c
