@@ -1,5 +1,6 @@
 """Policies and planners: what maps observations to actions, or an instance to a whole plan. Torch-free."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from interlock.core.environment import Array, Observation
+from interlock.core.errors import BadInput
 
 Encoder = Callable[[Observation], dict[str, Array]]
 """Raw observation -> named float32 arrays with the same leading axis: the inputs of a network or scorer."""
@@ -106,6 +108,103 @@ def masked_argmax(scores: Array, mask: Array) -> Array:
     """
     best: Array = np.argmax(np.where(mask, scores, -np.inf), axis=1)
     return best
+
+
+def linear_scores(features: Array, weights: Array) -> Array:
+    """Weighted sums of per-action features, added in a fixed order so that a row scores the same in any batch.
+
+    Args:
+        features: ``(..., F)``.
+        weights: ``(F,)``.
+
+    Returns:
+        float64 ``(...)``.
+    """
+    scores = np.zeros(features.shape[:-1])
+    for k, weight in enumerate(weights):
+        scores += features[..., k] * float(weight)
+    return scores
+
+
+class LinearScorePolicy:
+    """Takes the feasible action with the largest weighted sum of its features; the lowest index wins ties.
+
+    Args:
+        encoder: gives ``action_features`` ``(n, A, F)`` from the raw observation.
+        encoder_name: its name in the problem and in bundles.
+        weights: ``(F,)``.
+        description: written to ``policy.json`` beside the weights (method, scenario, seed).
+    """
+
+    def __init__(
+        self, encoder: Encoder, encoder_name: str, weights: Array, description: Mapping[str, Any] | None = None
+    ):
+        self.encoder = encoder
+        self.encoder_name = encoder_name
+        self.weights = np.asarray(weights, np.float64)
+        self.description = dict(description or {})
+
+    def scores(self, observation: Observation) -> Array:
+        """``(n, A)`` scores, feasible or not."""
+        return linear_scores(self.encoder(observation)["action_features"], self.weights)
+
+    def act(self, observation: Observation, *, deterministic: bool = True) -> Array:
+        """Best feasible action per row (the rule has no randomness)."""
+        return masked_argmax(self.scores(observation), observation["action_mask"])
+
+    def reset(self, rows: Array | None = None) -> None:
+        """Nothing to forget."""
+
+    def seed(self, seed: int) -> None:
+        """Nothing random."""
+
+    def save(self, folder: Path) -> None:
+        """Write ``policy.safetensors`` and ``policy.json``."""
+        save_arrays(folder, {"weights": self.weights}, {"encoder": self.encoder_name, **self.description})
+
+    def export_scorer(self, folder: Path) -> dict[str, Any]:
+        """The weights fit in the manifest; no file is written."""
+        return {
+            "kind": "linear",
+            "encoder": self.encoder_name,
+            "input": "action_features",
+            "weights": self.weights.tolist(),
+        }
+
+
+POLICY_FORMAT = 1
+"""Version of the policy folder; a folder of another version is refused with a hint."""
+
+
+def save_arrays(folder: Path, arrays: Mapping[str, Array], description: Mapping[str, Any]) -> None:
+    """Write a policy folder: ``policy.safetensors`` and ``policy.json`` (no pickle anywhere)."""
+    from safetensors.numpy import save_file
+
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / "policy.safetensors")
+    text = json.dumps({"format": POLICY_FORMAT, **description}, indent=2, sort_keys=True)
+    (folder / "policy.json").write_text(text + "\n", encoding="utf-8")
+
+
+def load_arrays(folder: Path) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Read what ``save_arrays`` wrote.
+
+    Raises:
+        BadInput: files are missing or of another format version.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        description: dict[str, Any] = json.loads((folder / "policy.json").read_text(encoding="utf-8"))
+        arrays: dict[str, Array] = load_file(folder / "policy.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise BadInput(str(folder), [f"not a readable policy folder: {error}"]) from error
+    if description.get("format") != POLICY_FORMAT:
+        raise BadInput(
+            str(folder),
+            [f"policy format {description.get('format')!r}, this version reads {POLICY_FORMAT}: train again or convert it"],
+        )
+    return arrays, description
 
 
 def as_single(observation: Observation, row: int = 0) -> Mapping[str, Array]:

@@ -14,7 +14,8 @@ PRESETS: dict[str, tuple[float, float, float]] = {
     "strict75": (0.75, 0.90, 1.0),
 }
 """Support thresholds (theta4, theta3, theta0): ``paper`` from Zhao et al., AAAI 2021, section 3.1; ``released`` from
-the code published with it; ``full`` demands support under the whole footprint; ``strict75`` is a stricter in-between."""
+the code published with it; ``full`` demands support under the whole footprint; ``strict75`` is stricter than
+both published ones and milder than that."""
 
 MAX_BIN = 512
 """Most cells along a side of the bin."""

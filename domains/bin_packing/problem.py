@@ -1,0 +1,88 @@
+"""Online 3D bin packing as the core sees it: the rooms of this domain put together."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from interlock.core.decision import DecisionContract
+from interlock.core.environment import Array, Split
+from interlock.core.policy import Encoder, Policy
+from interlock.core.problem import Bound, Constraint, Figure, Metric, Objective
+from interlock.domains.bin_packing import baselines, bounds, decision, encoders, figures
+from interlock.domains.bin_packing.environment import METRICS, BinPackingEnvironment, stream_seed
+from interlock.domains.bin_packing.scenario import BinPackingScenario
+from interlock.domains.bin_packing.userdata import UserItems, read_items
+
+
+class BinPackingProblem:
+    """Implements ``interlock.core.problem.Problem``.
+
+    Args:
+        scenario: the numbers.
+        data: the user's own sequences, if they are to be played instead of generated ones.
+    """
+
+    objective = Objective("utilisation", "%", "maximise", per_reward=10.0)
+
+    def __init__(self, scenario: BinPackingScenario, data: UserItems | None = None):
+        self.scenario = scenario
+        self.data = data
+        self.constraints = _constraints(scenario)
+
+    def environment(self, num_envs: int, *, seed: int, split: Split) -> BinPackingEnvironment:
+        """Bins fed by the scenario's stream, or by the user's sequences in every split."""
+        return BinPackingEnvironment(
+            self.scenario, num_envs, seed=seed, split=split, constraints=self.constraints, data=self.data
+        )
+
+    def baselines(self) -> Mapping[str, Callable[[int], Policy]]:
+        """Placement rules; the best of them first."""
+        return baselines.baselines(self.scenario)
+
+    def bounds(self) -> Mapping[str, Bound]:
+        """The exact online optimum where it is within reach, and perfect information."""
+
+        def instances(split: Split, count: int) -> tuple[Array, Array]:
+            if self.data is not None:
+                return self.data.items[:count], self.data.lengths[:count]
+            evaluation = self.scenario.evaluation
+            seed = evaluation.validation_seed if split == "validation" else evaluation.test_seed
+            return bounds.generated(self.scenario, stream_seed(seed, split), count)
+
+        return bounds.bounds(self.scenario, instances)
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Boxes packed, and why episodes ended."""
+        return METRICS
+
+    def encoders(self) -> Mapping[str, Encoder]:
+        """``planes`` and ``placements``."""
+        return encoders.encoders(self.scenario)
+
+    def decision(self) -> DecisionContract:
+        """Request, checks and answer of an exported policy."""
+        return decision.build(self.scenario)
+
+    def figures(self) -> Mapping[str, Figure]:
+        """The pictures of the report."""
+        return figures.figures(self)
+
+
+def _constraints(scenario: BinPackingScenario) -> tuple[Constraint, ...]:
+    illegal = Constraint(
+        "illegal_placements", "hard", 0.0, "placements", describe="placements outside the bin, too high or unstable"
+    )
+    if scenario.max_overhang is None:
+        return (illegal,)
+    overhang = Constraint(
+        "overhang", "mean", scenario.max_overhang, "share of footprint", describe="unsupported share of the footprint"
+    )
+    return illegal, overhang
+
+
+def build(scenario: BinPackingScenario, data: Path | None = None) -> BinPackingProblem:
+    """The problem of a scenario; with ``data``, of the sequences in that file.
+
+    Raises:
+        BadInput: the file has problems; all of them are listed.
+    """
+    return BinPackingProblem(scenario, None if data is None else read_items(data, scenario))
