@@ -1,0 +1,1 @@
+"""Solvers of mathematical programs behind one interface; entry points `interlock.solvers` add further ones."""
