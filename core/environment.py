@@ -27,10 +27,13 @@ class Step:
         cost: float ``(n, m)``, one column per constraint, in the constraint's unit.
         terminated: bool ``(n,)``; the episode ended in the process itself.
         truncated: bool ``(n,)``; the episode was cut off, so values bootstrap on ``final_observation``.
-        final_observation: the last view of the rows that finished (other rows undefined); ``None`` if none was truncated.
+        final_observation: the last view of the rows that finished (other rows undefined); ``None`` if none was
+            truncated.
         duration: ``(n,)`` elapsed time of the decision for semi-Markov processes; ``None`` means one step each.
         info: arrays ``(n, ...)``. Always ``instance``: the index of the instance that this step belonged to.
-            One array per metric of the problem, valid in the rows that finished.
+            One array per metric of the problem, valid in the rows that finished. Environments with an action mask
+            never raise on an action that it rules out: they end the episode, and a bool array with ``illegal`` in its
+            name is true in that row.
     """
 
     observation: Observation
@@ -54,6 +57,10 @@ class BatchEnvironment(Protocol):
 
     Rows start with instances ``0 .. num_envs - 1``; a row that finishes restarts at once with the next instance that
     nobody has started, rows in ascending order. All randomness of an episode is keyed by its instance.
+
+    Both spaces are those of one row. An environment with several agents also has ``agents``, a tuple of their names:
+    observations are ``(n, agents, ...)``, actions ``(n, agents, ...)``, rewards ``(n, agents)`` or, where the agents
+    share them, ``(n,)``; its spaces are those of one agent, and all agents of a row start and end together.
     """
 
     num_envs: int

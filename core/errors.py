@@ -38,6 +38,10 @@ class BadInput(InterlockError):
         super().__init__(f"{source}: {count} problem{'s' if count != 1 else ''}\n{lines}")
 
 
+class BrokenEnvironment(InterlockError):
+    """A simulator returned what no simulator may: a number that is not finite, or an episode without an end."""
+
+
 class ProvenInfeasible(InterlockError):
     """No decision or policy can satisfy the constraints, and this has been proven."""
 

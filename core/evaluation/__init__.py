@@ -1,0 +1,1 @@
+"""Held-out evaluation: the protocol, the statistics, and the evidence made of them."""
