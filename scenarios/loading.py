@@ -136,15 +136,12 @@ def _preset_values(domain: DomainInfo, preset: str) -> tuple[dict[str, Any], str
     name = preset.replace("-", "_")
     if not _is_path(preset) and name not in known and name in plugins.names("methods"):
         return {"method": name}, f"method {name}"
-    kind = "method preset"
-    try:
-        file = _find(preset, known, kind)
-    except UsageError as error:
-        near = plugins.did_you_mean(name, preset_names(domain))
-        raise UsageError(
-            f"there is no {kind} {preset!r}{near}; there are: {', '.join(preset_names(domain))}"
-        ) from error
-    return _read_extended(file, known, kind, ()), str(file)
+    if not _is_path(preset) and name not in known:
+        everything = preset_names(domain)
+        near = plugins.did_you_mean(name, everything)
+        raise UsageError(f"there is no method preset {preset!r}{near}; there are: {', '.join(everything)}")
+    file = _find(preset, known, "method preset")
+    return _read_extended(file, known, "method preset", ()), str(file)
 
 
 def _read_extended(
@@ -170,9 +167,8 @@ def _read_extended(
     base = _read_extended(parent_file, known, kind, (*below, str(file)))
     if _preset(values) not in (None, _preset(base)):
         base.pop("method", None)  # settings of another preset mean nothing to the new one
-    merged = merge(base, values)
-    merged.pop("name", None)
-    return merged | ({"name": values["name"]} if "name" in values else {})
+    base.pop("name", None)
+    return merge(base, values)
 
 
 def _preset(values: Mapping[str, Any]) -> Any:
