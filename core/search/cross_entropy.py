@@ -104,5 +104,6 @@ def train(problem: Problem, config: CrossEntropyConfig, run: Run) -> LinearScore
 def load(folder: Path, problem: Problem) -> LinearScorePolicy:
     """Read a policy that ``LinearScorePolicy.save`` wrote."""
     arrays, description = load_arrays(folder)
+    description.pop("format")
     encoder = str(description.pop("encoder"))
     return LinearScorePolicy(problem.encoders()[encoder], encoder, arrays["weights"], description)

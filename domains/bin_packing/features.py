@@ -28,69 +28,128 @@ FEATURES = (
 )
 
 
+# Columns of the prefix sums over a height map.
+_COUNTS = 8
+_STEPS_X, _STEPS_Y, _PITS, _NEARLY_FULL, _FLAT = 0, 1, 2, 3, 4  # four columns from _FLAT on, for sides 2 to 5
+_LARGEST_FLAT = 5
+
+
 @njit(cache=True, inline="always")
-def _perimeter(heights, x, y, length, width, z, top, out):  # type: ignore[no-untyped-def]
-    """Features 2 to 4, from the cells around the footprint."""
-    size_x, size_y = heights.shape
-    touching, level, wall = 0, 0, 0
-    for side in range(2):
-        i = x - 1 if side == 0 else x + length
-        if i < 0 or i >= size_x:
-            wall += width
-        else:
-            for j in range(y, y + width):
-                touching += max(0, min(heights[i, j], top) - z)
-                level += heights[i, j] == top
-        j = y - 1 if side == 0 else y + width
-        if j < 0 or j >= size_y:
-            wall += length
-        else:
-            for i in range(x, x + length):
-                touching += max(0, min(heights[i, j], top) - z)
-                level += heights[i, j] == top
-    around = 2.0 * (length + width)
-    box = top - z
-    out[1] = (touching + wall * box) / (around * box)
-    out[2] = level / around
-    out[3] = wall / around
+def _is_pit(padded, i, j):  # type: ignore[no-untyped-def]
+    """Whether a cell (in padded coordinates) is lower than both its neighbours along an axis."""
+    top = padded[i, j]
+    return ((padded[i - 1, j] > top) & (padded[i + 1, j] > top)) | ((padded[i, j - 1] > top) & (padded[i, j + 1] > top))
+
+
+@njit(cache=True, inline="always")
+def _flat_side(padded, square, i, j):  # type: ignore[no-untyped-def]
+    """Side of the largest level square (at most 5) whose last corner is a cell, given those before it."""
+    top = padded[i, j]
+    if (padded[i - 1, j] != top) | (padded[i, j - 1] != top) | (padded[i - 1, j - 1] != top):
+        return 1
+    return min(_LARGEST_FLAT, 1 + min(square[i - 1, j], square[i, j - 1], square[i - 1, j - 1]))
 
 
 @njit(cache=True)
-def _after_state(heights, ceiling, square, out):  # type: ignore[no-untyped-def]
-    """Features 6 to 12 of a height map; ``square`` is scratch int16 ``(L, W)``: side of the level square ending here."""
-    size_x, size_y = heights.shape
-    steps, pits, nearly_full = 0, 0, 0
+def _count_map(padded, ceiling, square, sums):  # type: ignore[no-untyped-def]
+    """Describe a height map once, so that a placement only has to recount what it changes.
+
+    Args:
+        padded: int16 ``(L + 2, W + 2)``, the map inside a border of walls at the ceiling.
+        ceiling: height of the bin.
+        square: int16 ``(L + 1, W + 1)``, first row and column 0; overwritten with the flat sides.
+        sums: int32 ``(L + 2, W + 2, 8)``, first row and column 0; overwritten with inclusive prefix sums of: steps
+            towards x - 1, steps towards y - 1, pits, cells one below the ceiling, level squares of side 2, 3, 4, 5.
+    """
+    size_x, size_y = padded.shape[0] - 2, padded.shape[1] - 2
+    for i in range(1, size_x + 1):
+        for j in range(1, size_y + 1):
+            top = padded[i, j]
+            square[i, j] = _flat_side(padded, square, i, j)
+            side = min(square[i, j], ceiling - top)
+            here, west, south, corner = sums[i, j], sums[i - 1, j], sums[i, j - 1], sums[i - 1, j - 1]
+            for k in range(_COUNTS):
+                here[k] = west[k] + south[k] - corner[k]
+            here[_STEPS_X] += (i > 1) & (padded[i - 1, j] != top)
+            here[_STEPS_Y] += (j > 1) & (padded[i, j - 1] != top)
+            here[_PITS] += _is_pit(padded, i, j)
+            here[_NEARLY_FULL] += top == ceiling - 1
+            for k in range(2, _LARGEST_FLAT + 1):
+                here[_FLAT + k - 2] += side >= k
+
+
+@njit(cache=True, inline="always")
+def _window(sums, k, i0, i1, j0, j1):  # type: ignore[no-untyped-def]
+    """Sum of one column over cells ``i0 .. i1`` x ``j0 .. j1`` (padded coordinates, inclusive)."""
+    return sums[i1, j1, k] - sums[i0 - 1, j1, k] - sums[i1, j0 - 1, k] + sums[i0 - 1, j0 - 1, k]
+
+
+@njit(cache=True, inline="always")
+def _around(padded, i0, i1, j0, j1, z, top, out):  # type: ignore[no-untyped-def]
+    """Features 2 to 4 from the cells around a footprint; returns the number of new steps there and of new pits."""
+    size_x, size_y = padded.shape[0] - 2, padded.shape[1] - 2
+    touching, level, wall, pits = 0, 0, 0, 0
+    for side in range(2):
+        i = i0 - 1 if side == 0 else i1 + 1
+        if i < 1 or i > size_x:
+            wall += j1 - j0 + 1
+        else:
+            for j in range(j0, j1 + 1):
+                touching += max(0, min(padded[i, j], top) - z)
+                level += padded[i, j] == top
+                pits += _is_pit(padded, i, j)
+        j = j0 - 1 if side == 0 else j1 + 1
+        if j < 1 or j > size_y:
+            wall += i1 - i0 + 1
+        else:
+            for i in range(i0, i1 + 1):
+                touching += max(0, min(padded[i, j], top) - z)
+                level += padded[i, j] == top
+                pits += _is_pit(padded, i, j)
+    perimeter = 2 * (i1 - i0 + 1 + j1 - j0 + 1)
+    box = top - z
+    out[1] = (touching + wall * box) / (perimeter * box)
+    out[2] = level / perimeter
+    out[3] = wall / perimeter
+    return perimeter - wall - level, pits
+
+
+@njit(cache=True, inline="always")
+def _pits_before(sums, size_x, size_y, i0, i1, j0, j1):  # type: ignore[no-untyped-def]
+    """Pits under a footprint and on its four sides, before the placement."""
+    pits = _window(sums, _PITS, max(i0 - 1, 1), min(i1 + 1, size_x), j0, j1)
+    if j0 > 1:
+        pits += _window(sums, _PITS, i0, i1, j0 - 1, j0 - 1)
+    if j1 < size_y:
+        pits += _window(sums, _PITS, i0, i1, j1 + 1, j1 + 1)
+    return pits
+
+
+@njit(cache=True, inline="always")
+def _recount_flats(padded, ceiling, square, sums, i0, i1, j0, j1, out):  # type: ignore[no-untyped-def]
+    """Features 9 to 12: squares ending up to 4 cells behind the footprint are recounted; ``square`` keeps the new sides."""
+    size_x, size_y = padded.shape[0] - 2, padded.shape[1] - 2
+    last_i, last_j = min(size_x, i1 + _LARGEST_FLAT - 1), min(size_y, j1 + _LARGEST_FLAT - 1)
     flat2, flat3, flat4, flat5 = 0, 0, 0, 0
-    for i in range(size_x):
-        for j in range(size_y):
-            top = heights[i, j]
-            west = heights[i - 1, j] if i > 0 else ceiling
-            east = heights[i + 1, j] if i < size_x - 1 else ceiling
-            south = heights[i, j - 1] if j > 0 else ceiling
-            north = heights[i, j + 1] if j < size_y - 1 else ceiling
-            steps += (i > 0 and west != top) + (j > 0 and south != top)
-            pits += (west > top and east > top) or (south > top and north > top)
-            nearly_full += top == ceiling - 1
-            side = 1
-            if i > 0 and j > 0 and west == top and south == top and heights[i - 1, j - 1] == top:
-                side = 1 + min(square[i - 1, j], square[i, j - 1], square[i - 1, j - 1])
+    for i in range(i0, last_i + 1):
+        for j in range(j0, last_j + 1):
+            side = _flat_side(padded, square, i, j)
             square[i, j] = side
-            side = min(side, ceiling - top)
+            side = min(side, ceiling - padded[i, j])
             flat2 += side >= 2
             flat3 += side >= 3
             flat4 += side >= 4
             flat5 += side >= 5
-    out[5] = steps / 20.0
-    out[6] = pits / 10.0
-    out[7] = nearly_full / 10.0
-    out[8] = flat2 / 50.0
-    out[9] = flat3 / 50.0
-    out[10] = flat4 / 50.0
-    out[11] = flat5 / 50.0
+    total = sums[size_x, size_y]
+    out[8] = (total[_FLAT] - _window(sums, _FLAT, i0, last_i, j0, last_j) + flat2) / 50.0
+    out[9] = (total[_FLAT + 1] - _window(sums, _FLAT + 1, i0, last_i, j0, last_j) + flat3) / 50.0
+    out[10] = (total[_FLAT + 2] - _window(sums, _FLAT + 2, i0, last_i, j0, last_j) + flat4) / 50.0
+    out[11] = (total[_FLAT + 3] - _window(sums, _FLAT + 3, i0, last_i, j0, last_j) + flat5) / 50.0
+    return last_i, last_j
 
 
 @njit(cache=True)
-def features_one(heights, item, mask, ceiling, after, square, out):  # type: ignore[no-untyped-def]
+def features_one(heights, item, mask, ceiling, padded, square, square_before, sums, out):  # type: ignore[no-untyped-def]
     """Features of every feasible placement of one state; rows of infeasible actions are left at zero.
 
     Args:
@@ -98,32 +157,56 @@ def features_one(heights, item, mask, ceiling, after, square, out):  # type: ign
         item: int16 ``(3,)``.
         mask: bool ``(A,)``.
         ceiling: height of the bin.
-        after: scratch int16 ``(L, W)``; ``square``: the same.
+        padded: scratch int16 ``(L + 2, W + 2)`` whose border is at the ceiling.
+        square: scratch int16 ``(L + 1, W + 1)`` whose first row and column are 0; ``square_before``: the same.
+        sums: scratch int32 ``(L + 2, W + 2, 8)`` whose first row and column are 0.
         out: float32 ``(A, 12)``, overwritten.
     """
     size_x, size_y = heights.shape
     cells = size_x * size_y
     out[:] = 0.0
+    padded[1:-1, 1:-1] = heights
+    _count_map(padded, ceiling, square_before, sums)
+    square[:] = square_before
+    total = sums[size_x, size_y]
     for action in range(mask.shape[0]):
         if not mask[action]:
             continue
         cell = action % cells
-        x, y = cell // size_y, cell % size_y
         length, width = (item[0], item[1]) if action < cells else (item[1], item[0])
-        z = heights[x, y]
-        total = 0
-        for i in range(x, x + length):
-            for j in range(y, y + width):
-                z = max(z, heights[i, j])
-                total += heights[i, j]
+        i0, j0 = cell // size_y + 1, cell % size_y + 1
+        i1, j1 = i0 + length - 1, j0 + width - 1
+        z, below = padded[i0, j0], 0
+        for i in range(i0, i1 + 1):
+            for j in range(j0, j1 + 1):
+                z = max(z, padded[i, j])
+                below += padded[i, j]
         top = z + item[2]
+        for i in range(i0, i1 + 1):
+            for j in range(j0, j1 + 1):
+                padded[i, j] = top
         row = out[action]
-        row[0] = (length * width * z - total) / 4.0
-        _perimeter(heights, x, y, length, width, z, top, row)
+        row[0] = (length * width * z - below) / 4.0
         row[4] = top / ceiling
-        after[:] = heights
-        after[x : x + length, y : y + width] = top
-        _after_state(after, ceiling, square, row)
+        new_steps, new_pits = _around(padded, i0, i1, j0, j1, z, top, row)
+        if length == 1 or width == 1:  # only then can a cell of the footprint itself be a pit
+            for i in range(i0, i1 + 1):
+                for j in range(j0, j1 + 1):
+                    new_pits += _is_pit(padded, i, j)
+        old_steps = _window(sums, _STEPS_X, i0, min(i1 + 1, size_x), j0, j1) + _window(
+            sums, _STEPS_Y, i0, i1, j0, min(j1 + 1, size_y)
+        )
+        row[5] = (total[_STEPS_X] + total[_STEPS_Y] - old_steps + new_steps) / 20.0
+        row[6] = (total[_PITS] - _pits_before(sums, size_x, size_y, i0, i1, j0, j1) + new_pits) / 10.0
+        covered = length * width if top == ceiling - 1 else 0
+        row[7] = (total[_NEARLY_FULL] - _window(sums, _NEARLY_FULL, i0, i1, j0, j1) + covered) / 10.0
+        last_i, last_j = _recount_flats(padded, ceiling, square, sums, i0, i1, j0, j1, row)
+        for i in range(i0, last_i + 1):
+            for j in range(j0, last_j + 1):
+                square[i, j] = square_before[i, j]
+        for i in range(i0, i1 + 1):
+            for j in range(j0, j1 + 1):
+                padded[i, j] = heights[i - 1, j - 1]
 
 
 @njit(cache=True)
@@ -141,8 +224,10 @@ def placement_features(heights, items, masks, ceiling):  # type: ignore[no-untyp
     """
     n, size_x, size_y = heights.shape
     out = np.empty((n, masks.shape[1], 12), np.float32)
-    after = np.empty((size_x, size_y), np.int16)
-    square = np.empty((size_x, size_y), np.int16)
+    padded = np.full((size_x + 2, size_y + 2), ceiling, np.int16)
+    square = np.zeros((size_x + 1, size_y + 1), np.int16)
+    square_before = np.zeros_like(square)
+    sums = np.zeros((size_x + 2, size_y + 2, _COUNTS), np.int32)
     for r in range(n):
-        features_one(heights[r], items[r], masks[r], ceiling, after, square, out[r])
+        features_one(heights[r], items[r], masks[r], ceiling, padded, square, square_before, sums, out[r])
     return out
