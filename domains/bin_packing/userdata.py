@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -143,7 +142,7 @@ def _resolve_columns(sheet: Sheet, mapping: dict[UserColumn, str]) -> dict[str, 
             names[ours] = ours if ours in header else ALIASES[ours]
         elif ours in REQUIRED:
             free = {name.lower(): name for name in header if name not in COLUMNS and name not in asked.values()}
-            near = difflib.get_close_matches(ours, list(free), n=1)
+            near = difflib.get_close_matches(ours, list(free), n=1, cutoff=0.7)
             other = free[near[0]] if near else None
             hint = f"the nearest is {other}" if other else f"the file has {', '.join(header)}"
             fix = f"rename it or use --set 'data.columns={{{ours}: {other or 'NAME'}}}'"
@@ -241,7 +240,9 @@ def _why_too_large(exact: Array, cells: Array, values: dict[str, Array], scenari
     as_is: Array = np.less_equal(cells, room).all(axis=1)
     swapped: Array = np.less_equal(cells[:, [1, 0, 2]], room).all(axis=1)
     tilted: Array = np.less_equal(np.sort(cells, axis=1), np.sort(room)).all(axis=1)
-    strange: Array = np.stack([column > 8 * _median(column) for column in exact.T]).any(axis=0)
+    strange = np.zeros(len(cells), bool)
+    for column in exact.T:
+        strange |= column > 8 * _median(column)
     fits: Array = np.logical_or(as_is, swapped) if scenario.orientations == 2 else as_is
     upright = values.get("keep_upright", np.zeros(len(cells), bool))
     bin_text = " x ".join(f"{side:.0f}" for side in room)
@@ -315,16 +316,16 @@ def _assemble(
 
     order = np.lexsort((values["position"], codes))
     order = order[~oversize[order]]
-    quantity = values["quantity"][order].astype(np.int64)
-    total = int(quantity.sum())
-    lengths = np.bincount(codes[order], weights=quantity, minlength=len(ids)).astype(np.int64)
-    if max(total, len(ids) * int(lengths.max())) > MAX_ITEMS:
-        longest = ids[int(lengths.argmax())]
-        text = f"{total} items in {len(ids)} streams, the longest ({longest}) of {lengths.max()}, are too many to hold"
+    quantity = values["quantity"][order]
+    totals = np.bincount(codes[order], weights=quantity, minlength=len(ids))
+    if max(totals.sum(), len(ids) * totals.max()) > MAX_ITEMS:
+        longest = f"the longest ({ids[totals.argmax()]}) of {totals.max():.0f}"
+        text = f"{totals.sum():.0f} items in {len(ids)} streams, {longest}, are too many to hold"
         raise BadInput(str(sheet.path), [f"{text}: check the quantities or split the file"])
-    source = np.repeat(order, quantity)
+    lengths = totals.astype(np.int64)
+    source = np.repeat(order, quantity.astype(np.int64))
     stream = codes[source]
-    item = np.arange(total) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    item = np.arange(len(source)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     items = np.zeros((len(ids), int(lengths.max()), 3), np.int16)
     items[stream, item] = cells[source]
 
@@ -380,11 +381,9 @@ def _some(texts: list[str]) -> str:
 def _write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write a table whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    os.close(handle)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         table.to_csv(temporary, index=False)
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
