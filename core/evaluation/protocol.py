@@ -75,7 +75,7 @@ def run_instances(
         index += 1
         _check_finite({"reward": step.reward, "cost": step.cost, **step.observation}, index)
         observation = step.observation
-        reward += step.reward
+        reward += step.reward.reshape(n, -1).sum(axis=1)
         cost += step.cost
         steps += 1
         done = np.flatnonzero(step.done)
