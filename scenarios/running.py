@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ class StoredRun:
         budget: seconds of training, those before a resume included; ``None`` for no limit.
         screen: where progress and warnings are shown.
         checkpoint_every: seconds between checkpoints.
+        on_checkpoint: called after each.
     """
 
     def __init__(
@@ -58,12 +59,14 @@ class StoredRun:
         budget: float | None,
         screen: Screen,
         checkpoint_every: float = 30.0,
+        on_checkpoint: Callable[[], None] = lambda: None,
     ):
         self.folder = folder
         self.seed = seed
         self.budget = budget
         self.screen = screen
         self.checkpoint_every = checkpoint_every
+        self.on_checkpoint = on_checkpoint
         self.curves: list[dict[str, float]] = []
         self.budget_spent = False
         self._progress = Progress("train", quiet=screen.quiet)
@@ -95,6 +98,7 @@ class StoredRun:
         content = save({name: _contiguous(array) for name, array in arrays.items()}, metadata={"run": text})
         write_bytes(self.folder.path / "checkpoint.safetensors", content)
         self._last_checkpoint = time.monotonic()
+        self.on_checkpoint()
 
     def resume(self) -> Checkpoint | None:
         """The last checkpoint; rows of the curves that came after it are dropped."""

@@ -1,0 +1,357 @@
+"""The journeys of architecture: train, compare, evaluate, report, export, each a stage of a run that can be resumed.
+
+A stage that is done is never done again; every stage reads what the ones before it left on disk. So a run that was
+killed anywhere goes on to the same result as one that was not.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from interlock.core.errors import Interrupted, UsageError
+from interlock.core.problem import DomainInfo, MethodInfo
+from interlock.scenarios import machine, plugins
+from interlock.scenarios.files import write_folder, write_text
+from interlock.scenarios.loading import Method
+from interlock.scenarios.policies import load_policy, needing, policies_of
+from interlock.scenarios.screen import Screen
+from interlock.scenarios.store import RunFolder, RunStore
+
+if TYPE_CHECKING:
+    from interlock.core.evaluation.record import Evidence
+    from interlock.core.policy import SavedPolicy
+    from interlock.core.problem import Problem
+
+STAGES: dict[str, tuple[str, ...]] = {
+    "train": ("train",),
+    "compare": ("compare",),
+    "evaluate": ("compare",),
+    "run": ("train", "compare", "report", "export"),
+}
+"""Verb -> the stages it consists of."""
+
+
+@dataclass
+class Journey:
+    """One run under way.
+
+    Attributes:
+        domain: the domain.
+        scenario: the checked scenario.
+        method: what trains; ``None`` where nothing is trained.
+        folder: the run.
+        screen: where messages and progress go.
+        checkpoint_every: seconds between checkpoints.
+    """
+
+    domain: DomainInfo
+    scenario: Any
+    method: Method | None
+    folder: RunFolder
+    screen: Screen
+    checkpoint_every: float = 30.0
+    _problem: Problem | None = None
+
+    @property
+    def problem(self) -> Problem:
+        """The problem of the scenario, built once; with the user's instances if the run has any."""
+        if self._problem is None:
+            data = self.folder.record.get("data")
+            self._problem = build_problem(self.domain, self.scenario, Path(data) if data else None)
+        return self._problem
+
+    @property
+    def verb(self) -> str:
+        """What was asked for."""
+        verb: str = self.folder.record["verb"]
+        return verb
+
+
+def build_problem(domain: DomainInfo, scenario: Any, data: Path | None = None) -> Problem:
+    """The problem of a scenario, over the user's instances if a file is given."""
+    build = plugins.resolve(domain.problem)
+    problem: Problem = build(scenario) if data is None else build(scenario, data)
+    return problem
+
+
+def start(
+    domain: DomainInfo,
+    scenario: Any,
+    method: Method | None,
+    *,
+    store: RunStore,
+    screen: Screen,
+    verb: str,
+    command: str,
+    seed: int = 0,
+    budget: float | None = None,
+    policies: Sequence[str] = (),
+    data: Path | None = None,
+) -> Journey:
+    """A new run in the store, ready for its stages.
+
+    Args:
+        domain: the domain.
+        scenario: the checked scenario.
+        method: what trains; needed by the verbs ``train`` and ``run``.
+        store: where the run goes.
+        screen: where messages go.
+        verb: a key of ``STAGES``.
+        command: what the user typed.
+        seed: of training and of random baselines.
+        budget: seconds of training.
+        policies: for ``compare``: runs whose policies stand beside the baselines; for ``evaluate``: the one policy, a
+            baseline, a run or the folder of a policy.
+        data: file of the user's instances.
+    """
+    record: dict[str, Any] = {
+        "verb": verb,
+        "command": command,
+        "domain": domain.name,
+        "scenario": scenario.name,
+        "scenario_hash": scenario.hash(),
+        "scenario_values": scenario.model_dump(mode="json"),
+        "method": method.preset if method else None,
+        "method_plugin": method.info.name if method else None,
+        "settings": method.config.model_dump(mode="json") if method else {},
+        "seed": seed,
+        "budget": budget,
+        "policies": list(policies),
+        "data": str(data.resolve()) if data else None,
+        "versions": machine.versions(),
+        "git": machine.commit(),
+        "machine": machine.machine(),
+        "stages": {},
+        "warnings": [],
+        "seconds": 0.0,
+        "cpu_seconds": 0.0,
+    }
+    folder = store.create(f"{scenario.name}-{method.preset if method else verb}-s{seed}", record)
+    import yaml
+
+    write_text(folder.path / "scenario.yaml", yaml.safe_dump(record["scenario_values"], sort_keys=False))
+    return Journey(domain, scenario, method, folder, screen)
+
+
+def resume(domain: DomainInfo, folder: RunFolder, *, screen: Screen, verb: str, budget: float | None = None) -> Journey:
+    """A run that was interrupted, with the scenario and settings it began with, whatever the files say now.
+
+    Args:
+        domain: the domain.
+        folder: the run.
+        screen: where messages go.
+        verb: which must be the one that the run began with.
+        budget: new seconds of training in all; a run that had spent its budget trains on.
+
+    Raises:
+        UsageError: the run is of another domain or verb.
+    """
+    record = folder.record
+    if (record["domain"], record["verb"]) != (domain.name, verb):
+        raise UsageError(
+            f"run {folder.id} belongs to `interlock {record['domain']} {record['verb']}`, "
+            f"not to `interlock {domain.name} {verb}`"
+        )
+    folder.lock()
+    installed = machine.versions()["interlock"]
+    if record["versions"]["interlock"] != installed:
+        screen.warn(f"run {folder.id} began with interlock {record['versions']['interlock']}, this is {installed}")
+    if budget is not None:
+        folder.update(budget=budget)
+        if folder.record.get("budget_spent") and budget > folder.record["stages"]["train"]["seconds"]:
+            folder.update(stages={}, budget_spent=False)
+    return Journey(domain, scenario_of(domain, folder), _method_of(folder), folder, screen)
+
+
+def scenario_of(domain: DomainInfo, folder: RunFolder) -> Any:
+    """The scenario that a run began with."""
+    return plugins.resolve(domain.schema).model_validate(folder.record["scenario_values"])
+
+
+def carry_out(journey: Journey) -> None:
+    """Do the stages of a run that are not done yet.
+
+    Raises:
+        Interrupted: the user stopped it; ``--resume`` goes on.
+    """
+    work = {"train": _train, "compare": _compare, "report": _report, "export": _export}
+    journey.folder.update(status="running")
+    try:
+        for name in STAGES[journey.verb]:
+            if journey.folder.record["stages"].get(name, {}).get("status") != "done":
+                with _stage(journey, name) as account:
+                    work[name](journey, account)
+        journey.folder.update(status="done")
+    except (Interrupted, KeyboardInterrupt) as error:
+        journey.folder.update(status="interrupted")
+        raise Interrupted(str(error) or "interrupted") from error
+    except Exception as error:
+        journey.folder.update(status="failed", error=f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        journey.folder.unlock()
+
+
+def evidence_of(folder: RunFolder) -> Evidence:
+    """What the comparison of a run found.
+
+    Raises:
+        UsageError: the run has none.
+    """
+    from interlock.core.evaluation.record import Evidence
+
+    if not (folder.path / "evidence.json").is_file():
+        compare = f"interlock {folder.record['domain']} compare {folder.record['scenario']} --policy {folder.id}"
+        raise UsageError(f"run {folder.id} has no evidence; gather it with `{compare}`")
+    return Evidence.load(folder.path)
+
+
+def result(folder: RunFolder, evidence: Evidence | None) -> dict[str, Any]:
+    """The object that ``--json`` prints."""
+    record = folder.record
+    head = {name: record[name] for name in ("domain", "scenario")} | {"run": folder.id, "seconds": record["seconds"]}
+    return head | (evidence.to_json() if evidence is not None else {"policies": {}, "bounds": {}})
+
+
+def write_report(folder: RunFolder, path: Path, problem: Problem) -> None:
+    """The HTML report of a run that has evidence."""
+    from interlock.scenarios import report
+    from interlock.scenarios.running import read_curves
+
+    evidence = evidence_of(folder)
+    policies = policies_of(folder, problem)
+    policies |= {name: make(folder.record["seed"]) for name, make in problem.baselines().items()}
+    chosen = {name: policy for name, policy in policies.items() if name in evidence.policies}
+    report.write_report(
+        path,
+        problem=problem,
+        evidence=evidence,
+        policies=chosen,
+        run_info=dict(folder.record),
+        curves=read_curves(folder.path),
+    )
+
+
+def write_bundle(folder: RunFolder, path: Path, problem: Problem) -> None:
+    """The bundle of a run's policy, for operations."""
+    from interlock.core.policy import SavedPolicy
+    from interlock.scenarios import export
+
+    policy = load_policy(folder, problem)
+    if not isinstance(policy, SavedPolicy):
+        raise UsageError(f"the policy of run {folder.id} cannot be exported: it has no `export_scorer`")
+    summary: dict[str, Any] = {}
+    if (folder.path / "evidence.json").is_file():
+        summary = evidence_of(folder).to_json()
+    with needing(plugins.load("methods", folder.record["method_plugin"]), "export"):
+        export.write_bundle(
+            path, problem=problem, policy=policy, run_info=dict(folder.record), evidence_summary=summary
+        )
+
+
+def _train(journey: Journey, account: Callable[[], None]) -> None:
+    from interlock.scenarios.running import StoredRun
+
+    method, folder = journey.method, journey.folder
+    if method is None:
+        raise UsageError(f"run {folder.id} has no method to train with")
+    run = StoredRun(
+        folder,
+        seed=folder.record["seed"],
+        budget=folder.record["budget"],
+        screen=journey.screen,
+        checkpoint_every=journey.checkpoint_every,
+        on_checkpoint=account,
+    )
+    with run.training(), needing(method.info, "train"):
+        policy: SavedPolicy = plugins.resolve(method.info.train)(journey.problem, method.config, run)
+    run.write_curves()
+    write_folder(folder.path / "policy", policy.save)
+    folder.update(budget_spent=run.budget_spent)
+
+
+def _compare(journey: Journey, account: Callable[[], None]) -> None:
+    from interlock.core.evaluation.evidence import evaluate_policies
+
+    folder, problem = journey.folder, journey.problem
+    policies = policies_of(folder, problem)
+    if journey.verb != "evaluate":
+        policies |= {name: make(folder.record["seed"]) for name, make in problem.baselines().items()}
+    with journey.screen.progress("compare") as progress:
+        evidence = evaluate_policies(problem, policies, progress=_over_all(progress.update, len(policies)))
+    evidence = replace(evidence, warnings=(*evidence.warnings, *folder.record["warnings"]))
+    evidence.save(folder.path)
+    write_text(folder.path / "evidence.csv", _csv(evidence.to_csv_rows()))
+    best = next(iter(evidence.policies.values()))
+    folder.update(result=f"{best.objective.mean:.4g} {evidence.objective.unit}")
+
+
+def _report(journey: Journey, account: Callable[[], None]) -> None:
+    journey.screen.say("writing the report")
+    write_report(journey.folder, journey.folder.path / "report.html", journey.problem)
+
+
+def _export(journey: Journey, account: Callable[[], None]) -> None:
+    journey.screen.say("writing the bundle")
+    path = journey.folder.path / "bundle"
+    write_bundle(journey.folder, path, journey.problem)
+
+
+@contextmanager
+def _stage(journey: Journey, name: str) -> Iterator[Callable[[], None]]:
+    """Account for a stage in ``run.json``, also whenever the block asks; time spent before a resume counts."""
+    folder = journey.folder
+    before = folder.record["stages"].get(name, {"seconds": 0.0, "cpu_seconds": 0.0})
+    wall, cpu = time.monotonic(), time.process_time()
+
+    def account(status: str = "running") -> None:
+        spent = {
+            "status": status,
+            "seconds": round(before["seconds"] + time.monotonic() - wall, 3),
+            "cpu_seconds": round(before["cpu_seconds"] + time.process_time() - cpu, 3),
+        }
+        stages = {**folder.record["stages"], name: spent}
+        totals = {key: round(sum(stage[key] for stage in stages.values()), 3) for key in ("seconds", "cpu_seconds")}
+        folder.update(stages=stages, peak_memory_mb=machine.peak_memory_mb(), **totals)
+
+    account()
+    try:
+        yield account
+    except BaseException:
+        account("stopped")
+        raise
+    account("done")
+
+
+def _method_of(folder: RunFolder) -> Method | None:
+    record = folder.record
+    if record["method_plugin"] is None:
+        return None
+    info: MethodInfo = plugins.load("methods", record["method_plugin"])
+    return Method(record["method"], info, plugins.resolve(info.config).model_validate(record["settings"]))
+
+
+def _over_all(update: Callable[..., None], policies: int) -> Callable[[str, int, int], None]:
+    """Progress over all policies and bounds as one bar."""
+    finished: dict[str, float] = {}
+
+    def tell(name: str, done: int, total: int) -> None:
+        finished[name] = done / total
+        update(sum(finished.values()), max(policies, len(finished)))
+
+    return tell
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

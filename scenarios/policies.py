@@ -1,0 +1,110 @@
+"""Policies by what a user calls them: a baseline, a run that trained one, or a folder that holds a saved one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interlock.core.errors import BadInput, MissingExtra, UsageError
+from interlock.core.problem import MethodInfo
+from interlock.scenarios import plugins
+from interlock.scenarios.store import RunFolder, RunStore
+
+if TYPE_CHECKING:
+    from interlock.core.policy import Policy
+    from interlock.core.problem import Problem
+
+
+def load_policy(folder: RunFolder, problem: Problem) -> Policy:
+    """The policy that a run trained, for a problem of the same domain.
+
+    Raises:
+        UsageError: the run trained none, or one for another domain.
+    """
+    if not (folder.path / "policy").is_dir():
+        raise UsageError(f"run {folder.id} has no trained policy")
+    trained_in = folder.record["domain"]
+    if trained_in != problem.scenario.domain:
+        raise UsageError(f"run {folder.id} is of {trained_in}, its policy cannot act in {problem.scenario.domain}")
+    return _load(plugins.load("methods", folder.record["method_plugin"]), folder.path / "policy", problem)
+
+
+@contextmanager
+def needing(method: MethodInfo, purpose: str) -> Iterator[None]:
+    """Say which extra is missing instead of which module."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        extra = "export" if missing.startswith("onnx") else method.extra
+        if not extra or missing.startswith("interlock"):
+            raise
+        raise MissingExtra(f"{purpose} with method {method.name} (module {missing})", extra) from error
+
+
+def _load(method: MethodInfo, folder: Path, problem: Problem) -> Policy:
+    with needing(method, "loading a policy"):
+        policy: Policy = plugins.resolve(method.load)(folder, problem)
+    return policy
+
+
+def policies_of(folder: RunFolder, problem: Problem) -> dict[str, Policy]:
+    """The policies under test in a run, by the name they have in tables: what it trained, or what it was given."""
+    if (folder.path / "policy").is_dir():
+        return {_table_name(folder, problem): load_policy(folder, problem)}
+    found: dict[str, Policy] = {}
+    for reference in folder.record["policies"]:
+        name, policy = named_policy(reference, problem, RunStore(folder.path.parent), folder.record["seed"])
+        found[name if name not in found else f"{name} ({reference})"] = policy
+    return found
+
+
+def named_policy(reference: str, problem: Problem, store: RunStore, seed: int) -> tuple[str, Policy]:
+    """A policy by what a user calls it.
+
+    Args:
+        reference: a baseline of the problem, a run, or a folder that holds a saved policy.
+        problem: what it shall act in.
+        store: where runs are looked up.
+        seed: of random baselines.
+
+    Returns:
+        ``(name in tables, policy)``.
+
+    Raises:
+        UsageError: nothing is called so.
+    """
+    baselines = problem.baselines()
+    if reference.replace("-", "_") in baselines:
+        name = reference.replace("-", "_")
+        return name, baselines[name](seed)
+    path = Path(reference)
+    if (path / "policy.json").is_file() and not (path / "run.json").is_file():
+        return _policy_folder(path, problem)
+    try:
+        run = store.open(reference)
+    except UsageError as error:
+        near = plugins.did_you_mean(reference, baselines)
+        names = ", ".join(baselines)
+        raise UsageError(f"there is no policy {reference!r}{near}; baselines: {names}; otherwise name a run") from error
+    return _table_name(run, problem), load_policy(run, problem)
+
+
+def _table_name(run: RunFolder, problem: Problem) -> str:
+    """The preset that trained a policy; told apart from a baseline of the same name."""
+    name: str = run.record["method"] or run.id
+    return name if name not in problem.baselines() else f"{name} (trained)"
+
+
+def _policy_folder(path: Path, problem: Problem) -> tuple[str, Policy]:
+    file = path / "policy.json"
+    try:
+        method = json.loads(file.read_text(encoding="utf-8")).get("method")
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadInput(str(file), [f"cannot be read: {error}"]) from error
+    if method is None:
+        raise UsageError(f"{file} does not say which method made the policy; name the run instead")
+    return method, _load(plugins.load("methods", method), path, problem)
