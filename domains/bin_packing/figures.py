@@ -24,20 +24,18 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F
 """Okabe and Ito's palette, told apart with any kind of colour vision."""
 
 _RULES = {
-    placements.FEASIBLE: ("feasible", "circle-open", "#00E0A0"),
-    placements.OUTSIDE: ("refused: sticks out", "x-thin-open", "#FFFFFF"),
-    placements.TOO_HIGH: ("refused: too high", "triangle-up-open", "#FF9DA7"),
-    placements.UNSTABLE: ("refused: not supported", "square-open", "#FFD166"),
+    placements.FEASIBLE: ("feasible", "circle", "#009E73"),
+    placements.OUTSIDE: ("refused: sticks out", "x-thin", "#202020"),
+    placements.TOO_HIGH: ("refused: too high", "triangle-up-open", "#D55E00"),
+    placements.UNSTABLE: ("refused: not supported", "square-open", "#0072B2"),
 }
 _CURVE_INSTANCES = 200
 _CURVES = 3
 
-_FACES = (
-    np.array(["013", "032", "467", "475", "045", "051", "237", "276", "026", "064", "157", "173"])
-    .view("U1")
-    .astype(int)
-    .reshape(12, 3)
-)
+# fmt: off
+_FACES = np.array([[0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1],
+                   [2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3]])
+# fmt: on
 """The 12 triangles of a box over its corners 0..7; corner number = 4 x + 2 y + z of the unit cube."""
 
 _EDGE_PATH = np.array([0, 1, 3, 2, 0, 4, 5, 1, 5, 7, 3, 7, 6, 2, 6, 4])
@@ -143,14 +141,11 @@ def _draw_bin(problem: Problem, policies: Mapping[str, Policy], evidence: Eviden
         figure.add_trace(_outline(corner, size, "#202020", 3))
     filled = np.cumsum([box.size.prod() for box in placed]) / (bin_.length * bin_.width * bin_.height)
     steps = [
-        {
-            "label": str(shown),
-            "method": "update",
-            "args": [
-                {"visible": [True] + [index < shown for index in range(len(placed)) for _ in range(2)]},
-                {"title.text": f"{name}: {shown} boxes, {100 * filled[shown - 1] if shown else 0:.1f} % full"},
-            ],
-        }
+        _slide(
+            shown,
+            [True] + [index < shown for index in range(len(placed)) for _ in range(2)],
+            f"{name}: {shown} boxes, {100 * filled[shown - 1] if shown else 0:.1f} % full",
+        )
         for shown in range(len(placed) + 1)
     ]
     figure.update_layout(
@@ -167,6 +162,10 @@ def _draw_bin(problem: Problem, policies: Mapping[str, Policy], evidence: Eviden
         },
     )  # fmt: skip
     return figure
+
+
+def _slide(label: int, visible: list[bool], title: str) -> dict[str, Any]:
+    return {"label": str(label), "method": "update", "args": [{"visible": visible}, {"title.text": title}]}
 
 
 def _slider(steps: list[dict[str, Any]], active: int, prefix: str, top: int) -> dict[str, Any]:
@@ -214,29 +213,29 @@ def _draw_placement(problem: Problem, policies: Mapping[str, Policy], evidence: 
             trace.visible = number == shown_first
             figure.add_trace(trace)
     steps = [
-        {
-            "label": str(number + 1),
-            "method": "update",
-            "args": [
-                {"visible": [step == number for step in range(len(placed)) for _ in range(per_step)]},
-                {"title.text": f"{name}: box {number + 1}, {_times(cell * box.item)} {unit}{_turned(box)}"},
-            ],
-        }
+        _slide(
+            number + 1,
+            [step == number for step in range(len(placed)) for _ in range(per_step)],
+            f"{name}: box {number + 1}, {_times(cell * box.item)} {unit}{', turned' if box.orientation else ''}",
+        )
         for number, box in enumerate(placed)
     ]
     figure.update_layout(
-        title_text=steps[shown_first]["args"][1]["title.text"],
+        title={"text": steps[shown_first]["args"][1]["title.text"], "y": 0.98, "yanchor": "top"},
         height=620,
         sliders=[_slider(steps, shown_first, "box: ", 45)],
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "bgcolor": "#3B3B4F", "font": {"color": "#FFFFFF"}},
+        margin={"t": 150},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "bgcolor": "#FFFFFF", "font": {"color": "#202020"}},
         xaxis={"title": f"x ({unit})", "range": [0, cell * bin_.length], "constrain": "domain", "showgrid": False},
-        yaxis={"title": f"y ({unit})", "range": [0, cell * bin_.width], "scaleanchor": "x", "showgrid": False},
+        yaxis={
+            "title": f"y ({unit})",
+            "range": [0, cell * bin_.width],
+            "scaleanchor": "x",
+            "constrain": "domain",
+            "showgrid": False,
+        },
     )
     return figure
-
-
-def _turned(box: Placed) -> str:
-    return ", turned" if box.orientation else ""
 
 
 def _placement_traces(settings: BinPackingScenario, box: Placed, unit: str) -> list[Any]:
@@ -259,7 +258,7 @@ def _placement_traces(settings: BinPackingScenario, box: Placed, unit: str) -> l
             z=cell * box.heights.T,
             zmin=0,
             zmax=cell * bin_.height,
-            colorscale="Cividis",
+            colorscale=[[0, "#FFFFFF"], [1, "#8C8C8C"]],
             colorbar={"title": f"height<br>({unit})", "thickness": 12},
             hovertemplate=f"x %{{x}}, y %{{y}}: height %{{z}} {unit}<extra></extra>",
         )
@@ -285,7 +284,7 @@ def _placement_traces(settings: BinPackingScenario, box: Placed, unit: str) -> l
             y=[y0, y0, y0 + width, y0 + width, y0],
             mode="lines",
             name="chosen place",
-            line={"color": "#FF3B30", "width": 4},
+            line={"color": "#C2185B", "width": 4},
             hoverinfo="skip",
         )
     )
