@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from interlock.core.actor_critic.config import NetworkSettings
 from interlock.core.environment import Array, Observation
 from interlock.core.errors import BadInput, MissingExtra
-from interlock.core.networks import NetworkSettings, build_network
+from interlock.core.networks import build_network
 from interlock.core.policy import Encoder, load_arrays, save_arrays
 from interlock.core.problem import Problem
 

@@ -8,25 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
+from interlock.core.actor_critic.config import NetworkSettings
 from interlock.core.environment import Array
 from interlock.core.errors import UsageError
-from interlock.core.scenario import Settings
 
 MASKED = -1e9
 """Score of an infeasible action."""
-
-
-class NetworkSettings(Settings):
-    """Sizes of the actor-critic network."""
-
-    hidden: tuple[int, ...] = Field((64, 64), description="hidden layers of perceptrons, per action or per state")
-    channels: tuple[int, ...] = Field((32, 32, 32), description="3 x 3 convolutions over planes")
-    actor_channels: int = Field(8, ge=1, description="1 x 1 convolution before the actor's dense layer")
-    critic_channels: int = Field(4, ge=1, description="1 x 1 convolution before the critic's dense layer")
-    dense: int = Field(128, ge=1, description="dense layer behind the convolutions, and of the scorer's critic")
 
 
 def mask_scores(scores: Tensor, mask: Tensor) -> Tensor:

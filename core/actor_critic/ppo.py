@@ -1,0 +1,211 @@
+"""Feasibility-mask actor-critic: proximal policy optimisation on exactly masked actions.
+
+Schulman, Wolski, Dhariwal, Radford, Klimov 2017 with the mask in the softmax, as in Zhao et al., AAAI 2021, but with the
+environment's exact mask: infeasible actions have probability zero when acting and when learning. Entropy is taken over
+the feasible actions. The best policy on the validation instances is returned.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from interlock.core.actor_critic.config import MaskPPOConfig
+from interlock.core.actor_critic.imitation import imitate
+from interlock.core.actor_critic.rollout import Rollout, collect, to_tensors
+from interlock.core.environment import Array
+from interlock.core.errors import Interrupted, UsageError
+from interlock.core.evaluation.protocol import play
+from interlock.core.network_policy import NetworkPolicy
+from interlock.core.networks import build_network
+from interlock.core.problem import Problem
+from interlock.core.training import Checkpoint, Run
+
+
+def train(problem: Problem, config: MaskPPOConfig, run: Run) -> NetworkPolicy:
+    """Train, and return the policy that did best on the validation instances.
+
+    Raises:
+        Interrupted: the user stopped the run; a checkpoint is kept.
+        UsageError: the teacher or the encoder is unknown, or actions are not discrete.
+    """
+    torch.set_num_threads(1)
+    seeds = np.random.SeedSequence(run.seed).generate_state(4)
+    environment = problem.environment(config.num_envs, seed=int(seeds[0]), split="train")
+    observation = environment.reset()
+    policy = _new_policy(problem, config, run, observation, int(seeds[1]))
+    policy.seed(int(seeds[2]))
+    for constraint in problem.constraints:
+        if constraint.kind != "hard":
+            run.warn(f"mask_ppo maximises the objective only: constraint {constraint.name} is measured, not enforced")
+    optimiser = torch.optim.Adam(policy.network.parameters(), lr=config.learning_rate, eps=1e-5)
+    best = _Best(problem, policy)
+    done, next_validation = 0, 0
+    checkpoint = run.resume()
+    if checkpoint is not None:
+        done, next_validation = int(checkpoint.meta["steps"]), int(checkpoint.meta["next_validation"])
+        observation = environment.restore(_part(checkpoint.arrays, "environment/"))
+        _load_state(checkpoint, policy, optimiser, best)
+    elif config.imitation.teacher is not None:
+        teacher = _teacher(problem, config.imitation.teacher)
+        rng = np.random.default_rng([int(seeds[3]), 2**31])
+        observation = imitate(
+            policy, teacher, environment, observation, config.imitation, run, rng, gamma=config.gamma
+        )
+    per_update = config.num_envs * config.rollout
+    while True:
+        if done >= next_validation or done >= config.steps:
+            value = best.validate()
+            run.log(done, {"eval/objective": value, "eval/best": best.value})
+            next_validation += config.validate_every
+        stopped = run.interrupted()
+        if stopped or run.checkpoint_due() or done >= config.steps:
+            run.checkpoint(
+                _state(policy, optimiser, best) | {f"environment/{k}": v for k, v in environment.state().items()},
+                {"steps": done, "next_validation": next_validation, "best": best.value},
+            )
+        if stopped:
+            raise Interrupted(f"stopped after {done} of {config.steps} environment steps")
+        if done >= config.steps or run.out_of_time():
+            break
+        share = 1.0 - (1.0 - config.final_learning_rate) * done / config.steps
+        for group in optimiser.param_groups:
+            group["lr"] = config.learning_rate * share
+        rollout, observation = collect(policy, environment, observation, config.rollout)
+        figures = update(policy.network, optimiser, rollout, config, np.random.default_rng([int(seeds[3]), done]))
+        done += per_update
+        run.log(done, {"train/reward_per_step": float(rollout.rewards.mean()), **figures})
+        run.progress(done, config.steps, best=best.value)
+    return best.policy()
+
+
+def update(
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    rollout: Rollout,
+    config: MaskPPOConfig,
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    """One round of clipped policy and value steps on a rollout; returns figures for the curves."""
+    advantages = rollout.advantages(gamma=config.gamma, decay=config.gae_lambda)
+    inputs, mask = rollout.flat_inputs()
+    actions = torch.from_numpy(rollout.actions.reshape(-1))
+    old = to_tensors(rollout.log_probabilities.reshape(-1))
+    target = to_tensors((advantages + rollout.values).reshape(-1))
+    advantage = to_tensors(((advantages - advantages.mean()) / (advantages.std() + 1e-8)).reshape(-1))
+    losses, entropies, divergence = [], [], 0.0
+    for _ in range(config.epochs):
+        divergences = []
+        for batch in np.array_split(rng.permutation(len(actions)), max(1, len(actions) // config.minibatch)):
+            rows = torch.from_numpy(batch)
+            scores, value = network(**{name: array[rows] for name, array in inputs.items()}, action_mask=mask[rows])
+            log_softmax = torch.log_softmax(scores, 1)
+            log_probability = log_softmax.gather(1, actions[rows, None])[:, 0]
+            difference = log_probability - old[rows]
+            ratio = difference.exp()
+            gain = torch.minimum(
+                ratio * advantage[rows], ratio.clamp(1 - config.clip, 1 + config.clip) * advantage[rows]
+            ).mean()
+            entropy = -(log_softmax.exp() * log_softmax).sum(1).mean()
+            value_loss = (value - target[rows]).square().mean()
+            optimiser.zero_grad()
+            (-gain + config.value_weight * value_loss - config.entropy_weight * entropy).backward()
+            nn.utils.clip_grad_norm_(network.parameters(), config.max_gradient)
+            optimiser.step()
+            losses.append(float(value_loss.detach()))
+            entropies.append(float(entropy.detach()))
+            divergences.append(float((ratio - 1 - difference).detach().mean()))
+        divergence = float(np.mean(divergences))
+        if divergence > config.kl_stop:
+            break
+    return {
+        "train/value_loss": float(np.mean(losses)),
+        "train/entropy": float(np.mean(entropies)),
+        "train/divergence": divergence,
+    }
+
+
+class _Best:
+    """The weights that did best on the validation instances so far."""
+
+    def __init__(self, problem: Problem, policy: NetworkPolicy):
+        self.problem, self.current = problem, policy
+        self.sign = 1.0 if problem.objective.sense == "maximise" else -1.0
+        self.value = -self.sign * np.inf
+        self.weights = _weights(policy.network)
+
+    def validate(self) -> float:
+        """Play the validation instances; keep the weights if they do better than any before."""
+        value = float(play(self.problem, self.current, split="validation").objective.mean())
+        if self.sign * value > self.sign * self.value:
+            self.value, self.weights = value, _weights(self.current.network)
+        return value
+
+    def policy(self) -> NetworkPolicy:
+        """The policy with the best weights."""
+        self.current.network.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in self.weights.items()})
+        return self.current
+
+
+def _new_policy(problem: Problem, config: MaskPPOConfig, run: Run, observation: Any, seed: int) -> NetworkPolicy:
+    encoders = problem.encoders()
+    if config.encoder not in encoders:
+        raise UsageError(f"no encoder {config.encoder!r}; this problem has {sorted(encoders)}")
+    if "action_mask" not in observation:
+        raise UsageError("mask_ppo needs discrete actions and an action_mask in the observation")
+    encoder = encoders[config.encoder]
+    example = encoder(observation)
+    actions = int(observation["action_mask"].shape[1])
+    description = {
+        "method": "mask_ppo",
+        "encoder": config.encoder,
+        "network": config.network.model_dump(mode="json"),
+        "input_shapes": {name: list(array.shape[1:]) for name, array in example.items()},
+        "actions": actions,
+        "scenario_hash": problem.scenario.hash(),
+        "seed": run.seed,
+    }
+    return NetworkPolicy(build_network(example, actions, config.network, seed), encoder, description)
+
+
+def _teacher(problem: Problem, name: str) -> Any:
+    baselines = problem.baselines()
+    if name not in baselines:
+        raise UsageError(f"no baseline {name!r} to imitate; this problem has {sorted(baselines)}")
+    return baselines[name](0)
+
+
+def _weights(network: nn.Module) -> dict[str, Array]:
+    return {name: tensor.numpy().copy() for name, tensor in network.state_dict().items()}
+
+
+def _part(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _state(policy: NetworkPolicy, optimiser: torch.optim.Optimizer, best: _Best) -> dict[str, Array]:
+    """Weights, best weights, optimiser moments and generator state, as arrays for a checkpoint."""
+    arrays: dict[str, Array] = {f"weights/{name}": array for name, array in _weights(policy.network).items()}
+    arrays |= {f"best/{name}": array for name, array in best.weights.items()}
+    for index, moments in optimiser.state_dict()["state"].items():
+        arrays |= {f"optimiser/{index}/{name}": tensor.numpy().copy() for name, tensor in moments.items()}
+    arrays["generator"] = policy.generator.get_state().numpy().copy()
+    return arrays
+
+
+def _load_state(
+    checkpoint: Checkpoint, policy: NetworkPolicy, optimiser: torch.optim.Optimizer, best: _Best
+) -> None:
+    """Go on exactly where ``_state`` was taken."""
+    arrays = checkpoint.arrays
+    weights = {name: torch.from_numpy(array.copy()) for name, array in _part(arrays, "weights/").items()}
+    policy.network.load_state_dict(weights)
+    best.weights, best.value = _part(arrays, "best/"), float(checkpoint.meta["best"])
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for key, array in _part(arrays, "optimiser/").items():
+        index, name = key.split("/")
+        moments.setdefault(int(index), {})[name] = torch.from_numpy(np.array(array))
+    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+    policy.generator.set_state(torch.from_numpy(arrays["generator"].copy()))
