@@ -199,7 +199,7 @@ def random_play(pool, lengths, size_x, size_y, ceiling, orientations, thresholds
     """Play uniformly random feasible actions over a pool of item sequences, for timing and calibration.
 
     Args:
-        pool: int16 ``(N, M, 3)`` item sequences; ``lengths``: ``(N,)``.
+        pool: int16 ``(N, M, 3)`` item sequences that each fit the empty bin; ``lengths``: ``(N,)``.
         size_x: cells along x; ``size_y``: along y; ``ceiling``: along z.
         orientations: 1 or 2.
         thresholds: support thresholds in 1/10,000.
@@ -207,14 +207,14 @@ def random_play(pool, lengths, size_x, size_y, ceiling, orientations, thresholds
         seed: of the random choices.
 
     Returns:
-        ``(episodes finished, boxes placed, volume placed in finished episodes)``.
+        ``(episodes finished, volume placed in finished episodes)``.
     """
     np.random.seed(seed)  # noqa: NPY002 - compiled code has only the legacy generator
     heights = np.zeros((size_x, size_y), np.int16)
     row_max = np.empty((size_x, size_y), np.int16)
     mask = np.empty(orientations * size_x * size_y, np.bool_)
-    episodes, volume, total, cursor, source = 0, 0, 0, 0, 0
-    for _ in range(steps):
+    episodes, volume, total, placed, cursor, source = 0, 0, 0, 0, 0, 0
+    while placed < steps:
         item = pool[source, cursor]
         feasible = mask_one(heights, item, orientations, ceiling, thresholds, row_max, mask)
         if feasible > 0:
@@ -229,10 +229,11 @@ def random_play(pool, lengths, size_x, size_y, ceiling, orientations, thresholds
             place_one(heights, item, action)
             volume += int(item[0]) * int(item[1]) * int(item[2])
             cursor += 1
+            placed += 1
         if feasible == 0 or cursor == lengths[source]:
             episodes += 1
             total += volume
             volume, cursor = 0, 0
             source = (source + 1) % pool.shape[0]
             heights[:] = 0
-    return episodes, steps, total
+    return episodes, total
