@@ -119,7 +119,8 @@ def load_network_policy(folder: Path, problem: Problem) -> NetworkPolicy:
     made_for = (description["input_shapes"], description["actions"])
     if made_for != (shapes, actions):
         raise BadInput(
-            str(folder), [f"made for inputs {made_for[0]} and {made_for[1]} actions; this scenario has {shapes} and {actions}"]
+            str(folder),
+            [f"made for inputs {made_for[0]} and {made_for[1]} actions; this scenario has {shapes} and {actions}"],
         )
     network = build_network(example, actions, NetworkSettings(**description["network"]), seed=0)
     network.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in arrays.items()})

@@ -79,7 +79,10 @@ class PlanesActorCritic(nn.Module):
     @staticmethod
     def _head(channels: int, narrow: int, cells: int, dense: int, outputs: int, gain: float) -> nn.Sequential:
         return nn.Sequential(
-            nn.Conv2d(channels, narrow, 1), nn.ReLU(), nn.Flatten(), *_perceptron((narrow * cells, dense), outputs, gain)
+            nn.Conv2d(channels, narrow, 1),
+            nn.ReLU(),
+            nn.Flatten(),
+            *_perceptron((narrow * cells, dense), outputs, gain),
         )
 
     def forward(self, planes: Tensor, action_mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,12 +4,15 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from interlock.core.environment import Array, Observation
-from interlock.core.errors import BadInput
+from interlock.core.errors import BadInput, UsageError
+
+if TYPE_CHECKING:
+    from interlock.core.problem import Problem
 
 Encoder = Callable[[Observation], dict[str, Array]]
 """Raw observation -> named float32 arrays with the same leading axis: the inputs of a network or scorer."""
@@ -110,6 +113,19 @@ def masked_argmax(scores: Array, mask: Array) -> Array:
     return best
 
 
+def choose_encoder(problem: "Problem", name: str | None) -> tuple[str, Encoder]:
+    """An encoder of a problem by name, or its first one.
+
+    Raises:
+        UsageError: the problem has no encoder of that name.
+    """
+    encoders = problem.encoders()
+    chosen = next(iter(encoders)) if name is None else name
+    if chosen not in encoders:
+        raise UsageError(f"no encoder {chosen!r}; this problem has {', '.join(encoders)}")
+    return chosen, encoders[chosen]
+
+
 def linear_scores(features: Array, weights: Array) -> Array:
     """Weighted sums of per-action features, added in a fixed order so that a row scores the same in any batch.
 
@@ -202,7 +218,9 @@ def load_arrays(folder: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     if description.get("format") != POLICY_FORMAT:
         raise BadInput(
             str(folder),
-            [f"policy format {description.get('format')!r}, this version reads {POLICY_FORMAT}: train again or convert it"],
+            [
+                f"policy format {description.get('format')!r}, this version reads {POLICY_FORMAT}: train again or convert it"
+            ],
         )
     return arrays, description
 

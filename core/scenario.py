@@ -31,7 +31,9 @@ class MethodChoice(Settings):
     """Which method trains the policy, from which preset, with which settings changed."""
 
     preset: str = Field(description="name of a file in configs/methods")
-    settings: dict[str, Any] = Field(default_factory=dict, description="settings of the method that differ from the preset")
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="settings of the method that differ from the preset"
+    )
 
 
 class Scenario(Settings):

@@ -28,7 +28,7 @@ class ImitationSettings(Settings):
 class MaskPPOConfig(Settings):
     """Settings of the feasibility-mask actor-critic."""
 
-    encoder: str = Field(description="encoder of the problem that feeds the network")
+    encoder: str | None = Field(None, description="encoder that feeds the network; null: the first of the problem")
     network: NetworkSettings = NetworkSettings()
     imitation: ImitationSettings = ImitationSettings()
     steps: int = Field(500_000, ge=1, description="environment steps after the warm start")

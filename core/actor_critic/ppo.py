@@ -20,6 +20,7 @@ from interlock.core.errors import Interrupted, UsageError
 from interlock.core.evaluation.protocol import play
 from interlock.core.network_policy import NetworkPolicy
 from interlock.core.networks import build_network
+from interlock.core.policy import choose_encoder
 from interlock.core.problem import Problem
 from interlock.core.training import Checkpoint, Run
 
@@ -51,9 +52,7 @@ def train(problem: Problem, config: MaskPPOConfig, run: Run) -> NetworkPolicy:
     elif config.imitation.teacher is not None:
         teacher = _teacher(problem, config.imitation.teacher)
         rng = np.random.default_rng([int(seeds[3]), 2**31])
-        observation = imitate(
-            policy, teacher, environment, observation, config.imitation, run, rng, gamma=config.gamma
-        )
+        observation = imitate(policy, teacher, environment, observation, config.imitation, run, rng, gamma=config.gamma)
     per_update = config.num_envs * config.rollout
     while True:
         if done >= next_validation or done >= config.steps:
@@ -150,17 +149,14 @@ class _Best:
 
 
 def _new_policy(problem: Problem, config: MaskPPOConfig, run: Run, observation: Any, seed: int) -> NetworkPolicy:
-    encoders = problem.encoders()
-    if config.encoder not in encoders:
-        raise UsageError(f"no encoder {config.encoder!r}; this problem has {sorted(encoders)}")
+    encoder_name, encoder = choose_encoder(problem, config.encoder)
     if "action_mask" not in observation:
         raise UsageError("mask_ppo needs discrete actions and an action_mask in the observation")
-    encoder = encoders[config.encoder]
     example = encoder(observation)
     actions = int(observation["action_mask"].shape[1])
     description = {
         "method": "mask_ppo",
-        "encoder": config.encoder,
+        "encoder": encoder_name,
         "network": config.network.model_dump(mode="json"),
         "input_shapes": {name: list(array.shape[1:]) for name, array in example.items()},
         "actions": actions,
@@ -195,9 +191,7 @@ def _state(policy: NetworkPolicy, optimiser: torch.optim.Optimizer, best: _Best)
     return arrays
 
 
-def _load_state(
-    checkpoint: Checkpoint, policy: NetworkPolicy, optimiser: torch.optim.Optimizer, best: _Best
-) -> None:
+def _load_state(checkpoint: Checkpoint, policy: NetworkPolicy, optimiser: torch.optim.Optimizer, best: _Best) -> None:
     """Go on exactly where ``_state`` was taken."""
     arrays = checkpoint.arrays
     weights = {name: torch.from_numpy(array.copy()) for name, array in _part(arrays, "weights/").items()}

@@ -68,9 +68,7 @@ def _backward_induction(size_x, size_y, ceiling, low, high, orientations, thresh
             item[0] = low + kind // (kinds * kinds)
             item[1] = low + kind // kinds % kinds
             item[2] = low + kind % kinds
-            _, value = _best_action(
-                heights, item, orientations, ceiling, thresholds, values, row_max, mask, after
-            )
+            _, value = _best_action(heights, item, orientations, ceiling, thresholds, values, row_max, mask, after)
             total += value
         values[code] = total / kinds**3
     return values
@@ -103,7 +101,9 @@ def exact_values(scenario: BinPackingScenario) -> Array:
         ValueError: the scenario is out of reach of backward induction, see ``has_exact_optimum``.
     """
     if not has_exact_optimum(scenario):
-        raise ValueError(f"{scenario.name}: backward induction needs independent items and at most {LARGEST_EXACT} maps")
+        raise ValueError(
+            f"{scenario.name}: backward induction needs independent items and at most {LARGEST_EXACT} maps"
+        )
     bin_, items = scenario.bin, scenario.items
     values: Array = _backward_induction(
         bin_.length, bin_.width, bin_.height, items.low, items.high, int(scenario.orientations), scenario.thresholds()

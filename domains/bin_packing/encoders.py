@@ -11,9 +11,9 @@ from interlock.domains.bin_packing.scenario import BinPackingScenario
 def encoders(scenario: BinPackingScenario) -> dict[str, Encoder]:
     """The encoders of a scenario, by name.
 
+    ``placements``: float32 ``action_features`` ``(n, A, 12)``, see ``features.FEATURES``.
     ``planes``: float32 ``planes`` ``(n, 4 + O, L, W)``: height map, length, width and height of the box in front as
     constant planes, each divided by the bin's own size, and one mask plane per orientation.
-    ``placements``: float32 ``action_features`` ``(n, A, 12)``, see ``features.FEATURES``.
     """
     size = np.array([scenario.bin.length, scenario.bin.width, scenario.bin.height], np.float32)
     ceiling = scenario.bin.height
@@ -37,4 +37,4 @@ def encoders(scenario: BinPackingScenario) -> dict[str, Encoder]:
         )
         return {"action_features": features}
 
-    return {"planes": planes, "placements": placements}
+    return {"placements": placements, "planes": planes}

@@ -22,6 +22,7 @@ METRICS = (
     Metric("ended_exhausted", "share", "episodes in which every box of the sequence was packed"),
 )
 
+
 def stream_seed(seed: int, split: Split) -> int:
     """Seed of the generated instances of a split, unsigned 64 bit."""
     return (seed * 4 + _SPLIT_SALT[split]) % 2**64
@@ -123,8 +124,16 @@ class BinPackingEnvironment:
         ended, packed = np.empty(n, np.int8), np.empty(n, np.int32)
         played = np.empty(n, np.int64)
         self.next_index = model.step_batch(
-            np.asarray(action, np.int64), self.next_index, *self._source(), *self._rules(), *self._rows_state(),
-            reward, unsupported, ended, packed, played,
+            np.asarray(action, np.int64),
+            self.next_index,
+            *self._source(),
+            *self._rules(),
+            *self._rows_state(),
+            reward,
+            unsupported,
+            ended,
+            packed,
+            played,
         )
         cost = np.empty((n, len(self.constraints)))
         cost[:, 0] = ended == model.ILLEGAL

@@ -142,7 +142,9 @@ def generate(stream, seed, index, size_x, size_y, size_z, low, high, items, scra
             column 6, the piece that came at each position.
     """
     state = np.empty(1, np.uint64)
-    state[0] = _mix(np.uint64(seed) + _INCREMENT) ^ _mix(np.uint64(index) * np.uint64(2) + np.uint64(stream + 1) * _INCREMENT)
+    state[0] = _mix(np.uint64(seed) + _INCREMENT) ^ _mix(
+        np.uint64(index) * np.uint64(2) + np.uint64(stream + 1) * _INCREMENT
+    )
     if stream == 0:
         for k in range(items.shape[0]):
             for axis in range(3):

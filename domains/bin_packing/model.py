@@ -42,9 +42,7 @@ def _supported(heights, x, y, length, width, z, theta4, theta3, theta0):  # type
     if share <= min(theta4, theta3) * area:
         return False
     x1, y1 = x + length - 1, y + width - 1
-    corners = (
-        int(heights[x, y] == z) + int(heights[x1, y] == z) + int(heights[x, y1] == z) + int(heights[x1, y1] == z)
-    )
+    corners = int(heights[x, y] == z) + int(heights[x1, y] == z) + int(heights[x, y1] == z) + int(heights[x1, y1] == z)
     return (corners == 4 and share > theta4 * area) or (corners >= 3 and share > theta3 * area)
 
 
@@ -134,8 +132,25 @@ def place_one(heights, item, action):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def start_row(  # type: ignore[no-untyped-def]
-    r, index, stream, seed, low, high, data_items, data_lengths, ceiling, orientations, thresholds,
-    heights, items, lengths, cursor, instance, masks, row_max, scratch,
+    r,
+    index,
+    stream,
+    seed,
+    low,
+    high,
+    data_items,
+    data_lengths,
+    ceiling,
+    orientations,
+    thresholds,
+    heights,
+    items,
+    lengths,
+    cursor,
+    instance,
+    masks,
+    row_max,
+    scratch,
 ):
     """Begin instance ``index`` in row ``r``: draw its items, empty the bin, write the first mask."""
     size_x, size_y = heights.shape[1:]
@@ -153,9 +168,30 @@ def start_row(  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def step_batch(  # type: ignore[no-untyped-def]
-    actions, next_index, stream, seed, low, high, data_items, data_lengths, ceiling, orientations, thresholds,
-    heights, items, lengths, cursor, instance, masks, row_max, scratch,
-    reward, unsupported, ended, packed, played,
+    actions,
+    next_index,
+    stream,
+    seed,
+    low,
+    high,
+    data_items,
+    data_lengths,
+    ceiling,
+    orientations,
+    thresholds,
+    heights,
+    items,
+    lengths,
+    cursor,
+    instance,
+    masks,
+    row_max,
+    scratch,
+    reward,
+    unsupported,
+    ended,
+    packed,
+    played,
 ):
     """Apply one action per row; rows that end restart at once. Returns the next instance index.
 
@@ -187,8 +223,25 @@ def step_batch(  # type: ignore[no-untyped-def]
         packed[r] = cursor[r]
         if ended[r] != 0:
             start_row(
-                r, next_index, stream, seed, low, high, data_items, data_lengths, ceiling, orientations, thresholds,
-                heights, items, lengths, cursor, instance, masks, row_max, scratch,
+                r,
+                next_index,
+                stream,
+                seed,
+                low,
+                high,
+                data_items,
+                data_lengths,
+                ceiling,
+                orientations,
+                thresholds,
+                heights,
+                items,
+                lengths,
+                cursor,
+                instance,
+                masks,
+                row_max,
+                scratch,
             )
             next_index += 1
     return next_index
