@@ -48,9 +48,10 @@ class BinSettings(Settings):
         if longest > MAX_BIN:
             larger = round_up_nicely(self.cell_size * longest / MAX_BIN)
             sides = [max(1, int(side * self.cell_size / larger)) for side in (self.length, self.width, self.height)]
+            metric = "" if self.unit != "cell" else "give bin.unit in mm, cm or m, then "
             raise ValueError(
                 f"cells of {self.cell_size:g} {self.unit} give a bin of {self.length} x {self.width} x {self.height} "
-                f"cells, more than {MAX_BIN} a side: use bin.cell_size {larger:g} and a bin of "
+                f"cells, more than {MAX_BIN} a side: {metric}use bin.cell_size {larger:g} and a bin of "
                 f"{sides[0]} x {sides[1]} x {sides[2]} cells"
             )
         if self.unit == "cell" and self.cell_size != 1:
