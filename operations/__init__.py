@@ -1,0 +1,1 @@
+"""What an operations team installs: bundles that decide without torch and release nothing infeasible."""
