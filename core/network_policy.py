@@ -22,8 +22,8 @@ class NetworkPolicy:
     Args:
         network: maps encoder outputs and mask to scores and value, see ``interlock.core.networks``.
         encoder: raw observation -> inputs of the network.
-        description: what ``policy.json`` holds: encoder name, network settings, input shapes, number of actions, method,
-            scenario hash, seed.
+        description: what ``policy.json`` holds: encoder name, network settings, input shapes, number of actions,
+            method, scenario hash, seed.
     """
 
     def __init__(self, network: nn.Module, encoder: Encoder, description: Mapping[str, Any]):

@@ -5,6 +5,7 @@ Every network maps named input arrays and a mask to ``(scores (n, A), value (n,)
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ def _linear(inputs: int, outputs: int, gain: float) -> nn.Linear:
 
 def _perceptron(sizes: Sequence[int], outputs: int, gain: float) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for inputs, width in zip(sizes[:-1], sizes[1:], strict=True):
+    for inputs, width in pairwise(sizes):
         layers += [_linear(inputs, width, 2**0.5), nn.ReLU()]
     return nn.Sequential(*layers, _linear(sizes[-1], outputs, gain))
 
@@ -74,7 +75,7 @@ class PlanesActorCritic(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.orthogonal_(module.weight, 2**0.5)
-                nn.init.zeros_(module.bias)
+                nn.init.constant_(module.get_parameter("bias"), 0.0)
 
     @staticmethod
     def _head(channels: int, narrow: int, cells: int, dense: int, outputs: int, gain: float) -> nn.Sequential:
@@ -92,7 +93,7 @@ class PlanesActorCritic(nn.Module):
 
 
 class ScorerActorCritic(nn.Module):
-    """Scores every action from its own features ``(n, A, F)`` with shared weights: independent of the number of actions.
+    """Scores every action from its own features ``(n, A, F)`` with shared weights, whatever the number of actions.
 
     The score is a linear term plus a perceptron; the critic sees the mean, smallest and largest feature over the
     feasible actions. Equal features would tie exactly, and rounding would then decide: the lowest index wins by a

@@ -218,9 +218,7 @@ def load_arrays(folder: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     if description.get("format") != POLICY_FORMAT:
         raise BadInput(
             str(folder),
-            [
-                f"policy format {description.get('format')!r}, this version reads {POLICY_FORMAT}: train again or convert it"
-            ],
+            [f"policy format {description.get('format')!r}, this version reads {POLICY_FORMAT}: train again"],
         )
     return arrays, description
 

@@ -189,14 +189,14 @@ class Problem(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DomainInfo:
-    """What is known of a domain without importing its heavy modules; the object behind an ``interlock.domains`` entry point.
+    """What is known of a domain without importing its heavy modules: the object behind an ``interlock.domains`` entry.
 
     Attributes:
         name: as typed on the command line (underscores).
         title: in words.
         summary: one line.
         schema: ``"module:Class"`` of the scenario schema (a subclass of ``interlock.core.scenario.Scenario``).
-        problem: ``"module:function"``; ``(scenario, data=None) -> Problem``, ``data`` being a path to the user's instances.
+        problem: ``"module:function"``; ``(scenario, data=None) -> Problem``, ``data`` a path to the user's instances.
         decision: ``"module:function"``; ``(scenario) -> DecisionContract``, torch-free.
         configs: ``"package:folder"`` that holds the scenario files.
         verbs: further commands of the domain: name -> ``"module:function"``, a typer command.

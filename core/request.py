@@ -14,6 +14,9 @@ import numpy as np
 
 from interlock.core.problem import Field
 
+MAX_UNKNOWN = 20
+"""Most unknown fields of one object that are named; the rest are counted."""
+
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel = 2
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
@@ -30,12 +33,14 @@ def shown(value: Any) -> str:
 def unknown_fields(problems: list[str], path: str, value: Mapping[Any, Any], known: Iterable[str]) -> None:
     """Report every key that is not known, with the nearest known one."""
     names = list(known)
-    for key in value:
-        if isinstance(key, str) and key in names:
-            continue
-        close = difflib.get_close_matches(str(key)[:60], names, n=1) if isinstance(key, str) else []
+    strange = [key for key in value if not (isinstance(key, str) and key in names)]
+    for key in strange[:MAX_UNKNOWN]:
+        text = key[:60] if isinstance(key, str) else shown(key)
+        close = difflib.get_close_matches(text, names, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}"
-        problems.append(f"{path}{shown(key)[1:-1] if isinstance(key, str) else shown(key)}: unknown field; {hint}")
+        problems.append(f"{path}{text}: unknown field; {hint}")
+    if len(strange) > MAX_UNKNOWN:
+        problems.append(f"{path or 'request'}: {len(strange) - MAX_UNKNOWN} more unknown fields")
 
 
 def number(

@@ -51,7 +51,7 @@ def imitate(
     chunks = max(1, settings.steps // (rows * length))
     follow_teacher = np.arange(rows) % 2 == 0
     for chunk in range(chunks):
-        labels = []
+        labels: list[np.ndarray] = []
 
         def act(view: Observation, labels: list[np.ndarray] = labels) -> np.ndarray:
             label = teacher.act(view)

@@ -1,8 +1,8 @@
 """Feasibility-mask actor-critic: proximal policy optimisation on exactly masked actions.
 
-Schulman, Wolski, Dhariwal, Radford, Klimov 2017 with the mask in the softmax, as in Zhao et al., AAAI 2021, but with the
-environment's exact mask: infeasible actions have probability zero when acting and when learning. Entropy is taken over
-the feasible actions. The best policy on the validation instances is returned.
+Schulman, Wolski, Dhariwal, Radford, Klimov 2017 with the mask in the softmax, as in Zhao et al., AAAI 2021, but with
+the environment's exact mask: infeasible actions have probability zero when acting and when learning. Entropy is taken
+over the feasible actions. The best policy on the validation instances is returned.
 """
 
 from collections.abc import Mapping

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -237,13 +238,24 @@ def describe_difference(
         sense: which direction is good.
     """
     word = "points" if unit == "%" else unit
-    interval = f"(95 % interval {difference.low:+.2f} to {difference.high:+.2f})"
+    size = max(abs(difference.low), abs(difference.high))
+    low, high = rounded(difference.low, size, signed=True), rounded(difference.high, size, signed=True)
+    interval = f"(95 % interval {low} to {high})"
     if difference.low <= 0.0 <= difference.high:
-        return f"{name}: no clear difference from {other}, {difference.mean:+.2f} {word} {interval}"
+        return (
+            f"{name}: no clear difference from {other}, {rounded(difference.mean, size, signed=True)} {word} {interval}"
+        )
     side = "above" if difference.mean > 0 else "below"
-    good = (difference.mean > 0) == (sense == "maximise")
-    verdict = "better" if good else "worse"
-    return f"{name}: {abs(difference.mean):.2f} {word} {side} {other}, {verdict} {interval}"
+    verdict = "better" if (difference.mean > 0) == (sense == "maximise") else "worse"
+    return f"{name}: {rounded(abs(difference.mean), size)} {word} {side} {other}, {verdict} {interval}"
+
+
+def rounded(value: float, like: float, *, signed: bool = False) -> str:
+    """A figure with as many decimals as show three digits of ``like``, and at most six."""
+    exponent = math.floor(math.log10(abs(like))) if like else 0
+    decimals = min(6, max(0, 2 - exponent))
+    text = f"{value:+,.{decimals}f}" if signed else f"{value:,.{decimals}f}"
+    return text.replace("-", "\u2212")
 
 
 def _outcomes(arrays: Mapping[str, Array], name: str) -> Outcomes:

@@ -16,7 +16,7 @@ from interlock.domains.bin_packing.scenario import BinPackingScenario
 
 
 @njit(cache=True)
-def _rule_costs(heights, items, masks, height_map_sum):  # type: ignore[no-untyped-def]
+def _rule_costs(heights, items, masks, height_map_sum):
     """Costs of ``dbl`` (100 z + x + y) or ``hm_min`` (100 x growth of the height-map sum + x + y), per action."""
     n, size_x, size_y = heights.shape
     cells = size_x * size_y
@@ -58,13 +58,15 @@ def first_fit(observation: Observation, rng: np.random.Generator) -> Array:
 def deepest_bottom_left(observation: Observation, rng: np.random.Generator) -> Array:
     """Minimise 100 z + x + y."""
     costs: Array = _rule_costs(observation["height_map"], _front(observation), observation["action_mask"], False)
-    return np.argmin(costs, axis=1)
+    best: Array = np.argmin(costs, axis=1)
+    return best
 
 
 def height_map_minimisation(observation: Observation, rng: np.random.Generator) -> Array:
     """Minimise 100 x the sum of the height map after placement, plus x + y (Wang and Hauser 2019)."""
     costs: Array = _rule_costs(observation["height_map"], _front(observation), observation["action_mask"], True)
-    return np.argmin(costs, axis=1)
+    best: Array = np.argmin(costs, axis=1)
+    return best
 
 
 def linear12(scenario: BinPackingScenario) -> LinearScorePolicy:

@@ -1,6 +1,7 @@
 """Bounds: the exact online optimum of tiny bins, and what no policy can exceed on a known sequence."""
 
-from typing import Any
+import math
+from collections.abc import Callable
 
 import numpy as np
 from numba import njit
@@ -17,7 +18,7 @@ LARGEST_EXACT = 4_000_000
 
 
 @njit(cache=True)
-def _encode(heights, base):  # type: ignore[no-untyped-def]
+def _encode(heights, base):
     """Height map -> its number in base ``base``; placing a box always gives a larger number."""
     code = 0
     for i in range(heights.shape[0]):
@@ -27,7 +28,7 @@ def _encode(heights, base):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _best_action(heights, item, orientations, ceiling, thresholds, values, row_max, mask, after):  # type: ignore[no-untyped-def]
+def _best_action(heights, item, orientations, ceiling, thresholds, values, row_max, mask, after):
     """Best feasible action for one box and its value in cells of volume; ``(-1, 0)`` if there is none."""
     best_action, best = -1, 0.0
     if mask_one(heights, item, orientations, ceiling, thresholds, row_max, mask) > 0:
@@ -43,7 +44,7 @@ def _best_action(heights, item, orientations, ceiling, thresholds, values, row_m
 
 
 @njit(cache=True)
-def _backward_induction(size_x, size_y, ceiling, low, high, orientations, thresholds):  # type: ignore[no-untyped-def]
+def _backward_induction(size_x, size_y, ceiling, low, high, orientations, thresholds):
     """Expected volume still to be packed, for every height map, under the best policy.
 
     ``V(h) = mean over items of max over feasible placements of (volume + V(h'))``, 0 where nothing fits. Codes grow
@@ -75,7 +76,7 @@ def _backward_induction(size_x, size_y, ceiling, low, high, orientations, thresh
 
 
 @njit(cache=True)
-def _greedy_in_values(heights, items, orientations, ceiling, thresholds, values):  # type: ignore[no-untyped-def]
+def _greedy_in_values(heights, items, orientations, ceiling, thresholds, values):
     n, size_x, size_y = heights.shape
     actions = np.empty(n, np.int64)
     row_max = np.empty((size_x, size_y), np.int16)
@@ -90,8 +91,8 @@ def _greedy_in_values(heights, items, orientations, ceiling, thresholds, values)
 
 def has_exact_optimum(scenario: BinPackingScenario) -> bool:
     """Whether backward induction over all height maps is within reach: independent items and a tiny bin."""
-    states = float(scenario.bin.height + 1) ** (scenario.bin.length * scenario.bin.width)
-    return scenario.stream == "rs" and states <= LARGEST_EXACT
+    digits = scenario.bin.length * scenario.bin.width  # the number of maps itself overflows for a large bin
+    return scenario.stream == "rs" and digits * math.log(scenario.bin.height + 1) <= math.log(LARGEST_EXACT)
 
 
 def exact_values(scenario: BinPackingScenario) -> Array:
@@ -148,7 +149,7 @@ def prefix_volumes(items: Array, lengths: Array, volume: int) -> Array:
     return shares
 
 
-def bounds(scenario: BinPackingScenario, instances: Any) -> dict[str, Bound]:
+def bounds(scenario: BinPackingScenario, instances: Callable[[Split, int], tuple[Array, Array]]) -> dict[str, Bound]:
     """All bounds of a scenario by name, in % of the bin; the first is the reference of the normalised score.
 
     Args:
@@ -159,7 +160,8 @@ def bounds(scenario: BinPackingScenario, instances: Any) -> dict[str, Bound]:
     volume = bin_.length * bin_.width * bin_.height
 
     def prefix(split: Split, count: int) -> Array:
-        return 100.0 * prefix_volumes(*instances(split, count), volume)
+        items, lengths = instances(split, count)
+        return 100.0 * prefix_volumes(items, lengths, volume)
 
     found = {
         "perfect_information": Bound(

@@ -35,14 +35,14 @@ _LARGEST_FLAT = 5
 
 
 @njit(cache=True, inline="always")
-def _is_pit(padded, i, j):  # type: ignore[no-untyped-def]
+def _is_pit(padded, i, j):
     """Whether a cell (in padded coordinates) is lower than both its neighbours along an axis."""
     top = padded[i, j]
     return ((padded[i - 1, j] > top) & (padded[i + 1, j] > top)) | ((padded[i, j - 1] > top) & (padded[i, j + 1] > top))
 
 
 @njit(cache=True, inline="always")
-def _flat_side(padded, square, i, j):  # type: ignore[no-untyped-def]
+def _flat_side(padded, square, i, j):
     """Side of the largest level square (at most 5) whose last corner is a cell, given those before it."""
     top = padded[i, j]
     if (padded[i - 1, j] != top) | (padded[i, j - 1] != top) | (padded[i - 1, j - 1] != top):
@@ -51,7 +51,7 @@ def _flat_side(padded, square, i, j):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _count_map(padded, ceiling, square, sums):  # type: ignore[no-untyped-def]
+def _count_map(padded, ceiling, square, sums):
     """Describe a height map once, so that a placement only has to recount what it changes.
 
     Args:
@@ -79,13 +79,13 @@ def _count_map(padded, ceiling, square, sums):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, inline="always")
-def _window(sums, k, i0, i1, j0, j1):  # type: ignore[no-untyped-def]
+def _window(sums, k, i0, i1, j0, j1):
     """Sum of one column over cells ``i0 .. i1`` x ``j0 .. j1`` (padded coordinates, inclusive)."""
     return sums[i1, j1, k] - sums[i0 - 1, j1, k] - sums[i1, j0 - 1, k] + sums[i0 - 1, j0 - 1, k]
 
 
 @njit(cache=True, inline="always")
-def _around(padded, i0, i1, j0, j1, z, top, out):  # type: ignore[no-untyped-def]
+def _around(padded, i0, i1, j0, j1, z, top, out):
     """Features 2 to 4 from the cells around a footprint; returns the number of new steps there and of new pits."""
     size_x, size_y = padded.shape[0] - 2, padded.shape[1] - 2
     touching, level, wall, pits = 0, 0, 0, 0
@@ -115,7 +115,7 @@ def _around(padded, i0, i1, j0, j1, z, top, out):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, inline="always")
-def _pits_before(sums, size_x, size_y, i0, i1, j0, j1):  # type: ignore[no-untyped-def]
+def _pits_before(sums, size_x, size_y, i0, i1, j0, j1):
     """Pits under a footprint and on its four sides, before the placement."""
     pits = _window(sums, _PITS, max(i0 - 1, 1), min(i1 + 1, size_x), j0, j1)
     if j0 > 1:
@@ -126,8 +126,8 @@ def _pits_before(sums, size_x, size_y, i0, i1, j0, j1):  # type: ignore[no-untyp
 
 
 @njit(cache=True, inline="always")
-def _recount_flats(padded, ceiling, square, sums, i0, i1, j0, j1, out):  # type: ignore[no-untyped-def]
-    """Features 9 to 12: squares ending up to 4 cells behind the footprint are recounted; ``square`` keeps the new sides."""
+def _recount_flats(padded, ceiling, square, sums, i0, i1, j0, j1, out):
+    """Features 9 to 12: recount squares ending up to 4 cells behind the footprint; ``square`` keeps the new sides."""
     size_x, size_y = padded.shape[0] - 2, padded.shape[1] - 2
     last_i, last_j = min(size_x, i1 + _LARGEST_FLAT - 1), min(size_y, j1 + _LARGEST_FLAT - 1)
     flat2, flat3, flat4, flat5 = 0, 0, 0, 0
@@ -148,8 +148,22 @@ def _recount_flats(padded, ceiling, square, sums, i0, i1, j0, j1, out):  # type:
     return last_i, last_j
 
 
+@njit(cache=True, inline="always")
+def _set_down(padded, i0, i1, j0, j1, height):
+    """Raise a footprint to its new top; returns the floor of the box and the sum of the heights below it."""
+    z, below = padded[i0, j0], 0
+    for i in range(i0, i1 + 1):
+        for j in range(j0, j1 + 1):
+            z = max(z, padded[i, j])
+            below += padded[i, j]
+    for i in range(i0, i1 + 1):
+        for j in range(j0, j1 + 1):
+            padded[i, j] = z + height
+    return z, below
+
+
 @njit(cache=True)
-def features_one(heights, item, mask, ceiling, padded, square, square_before, sums, out):  # type: ignore[no-untyped-def]
+def features_one(heights, item, mask, ceiling, padded, square, square_before, sums, out):
     """Features of every feasible placement of one state; rows of infeasible actions are left at zero.
 
     Args:
@@ -158,7 +172,8 @@ def features_one(heights, item, mask, ceiling, padded, square, square_before, su
         mask: bool ``(A,)``.
         ceiling: height of the bin.
         padded: scratch int16 ``(L + 2, W + 2)`` whose border is at the ceiling.
-        square: scratch int16 ``(L + 1, W + 1)`` whose first row and column are 0; ``square_before``: the same.
+        square: scratch int16 ``(L + 1, W + 1)`` whose first row and column are 0.
+        square_before: the same.
         sums: scratch int32 ``(L + 2, W + 2, 8)`` whose first row and column are 0.
         out: float32 ``(A, 12)``, overwritten.
     """
@@ -176,23 +191,15 @@ def features_one(heights, item, mask, ceiling, padded, square, square_before, su
         length, width = (item[0], item[1]) if action < cells else (item[1], item[0])
         i0, j0 = cell // size_y + 1, cell % size_y + 1
         i1, j1 = i0 + length - 1, j0 + width - 1
-        z, below = padded[i0, j0], 0
-        for i in range(i0, i1 + 1):
-            for j in range(j0, j1 + 1):
-                z = max(z, padded[i, j])
-                below += padded[i, j]
+        z, below = _set_down(padded, i0, i1, j0, j1, item[2])
         top = z + item[2]
-        for i in range(i0, i1 + 1):
-            for j in range(j0, j1 + 1):
-                padded[i, j] = top
         row = out[action]
         row[0] = (length * width * z - below) / 4.0
         row[4] = top / ceiling
         new_steps, new_pits = _around(padded, i0, i1, j0, j1, z, top, row)
         if length == 1 or width == 1:  # only then can a cell of the footprint itself be a pit
-            for i in range(i0, i1 + 1):
-                for j in range(j0, j1 + 1):
-                    new_pits += _is_pit(padded, i, j)
+            for inside in range(length * width):
+                new_pits += _is_pit(padded, i0 + inside // width, j0 + inside % width)
         old_steps = _window(sums, _STEPS_X, i0, min(i1 + 1, size_x), j0, j1) + _window(
             sums, _STEPS_Y, i0, i1, j0, min(j1 + 1, size_y)
         )
@@ -210,7 +217,7 @@ def features_one(heights, item, mask, ceiling, padded, square, square_before, su
 
 
 @njit(cache=True)
-def placement_features(heights, items, masks, ceiling):  # type: ignore[no-untyped-def]
+def placement_features(heights, items, masks, ceiling):
     """Features of every feasible placement of a batch of states.
 
     Args:

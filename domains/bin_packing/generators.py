@@ -24,7 +24,7 @@ _INCREMENT = np.uint64(0x9E3779B97F4A7C15)
 
 
 @njit(cache=True, inline="always")
-def _mix(value):  # type: ignore[no-untyped-def]
+def _mix(value):
     """Finaliser of the SplitMix64 generator (Steele, Lea, Flood 2014)."""
     value = (value ^ (value >> np.uint64(30))) * _MULTIPLIER_1
     value = (value ^ (value >> np.uint64(27))) * _MULTIPLIER_2
@@ -32,15 +32,15 @@ def _mix(value):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, inline="always")
-def _below(state, bound):  # type: ignore[no-untyped-def]
+def _below(state, bound):
     """Uniform integer in ``[0, bound)`` from the generator state ``(1,)``, which advances."""
     state[0] += _INCREMENT
     return np.int64(((_mix(state[0]) >> np.uint64(32)) * np.uint64(bound)) >> np.uint64(32))
 
 
 @njit(cache=True)
-def _cut(state, size_x, size_y, size_z, low, high, pieces):  # type: ignore[no-untyped-def]
-    """Cut the bin until every side is at most ``high``; rows of ``pieces`` are (l, w, h, x, y, z). Returns the count."""
+def _cut(state, size_x, size_y, size_z, low, high, pieces):
+    """Cut until every side is at most ``high``; rows of ``pieces`` are (l, w, h, x, y, z). Returns their number."""
     pieces[0, 0], pieces[0, 1], pieces[0, 2] = size_x, size_y, size_z
     pieces[0, 3:] = 0
     count, done = 1, 0
@@ -68,7 +68,7 @@ def _cut(state, size_x, size_y, size_z, low, high, pieces):  # type: ignore[no-u
 
 
 @njit(cache=True, inline="always")
-def _rests_on(upper, lower):  # type: ignore[no-untyped-def]
+def _rests_on(upper, lower):
     """Whether the floor of one piece touches the top of the other."""
     return (
         lower[5] + lower[2] == upper[5]
@@ -80,7 +80,7 @@ def _rests_on(upper, lower):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _order_by_floor(state, pieces, count, order):  # type: ignore[no-untyped-def]
+def _order_by_floor(state, pieces, count, order):
     """CUT-1: ascending floor height, ties in random order."""
     for i in range(count):
         order[i] = i
@@ -97,7 +97,7 @@ def _order_by_floor(state, pieces, count, order):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True)
-def _order_by_stacking(state, pieces, count, order):  # type: ignore[no-untyped-def]
+def _order_by_stacking(state, pieces, count, order):
     """CUT-2: uniformly among the pieces whose supports have all been emitted.
 
     The pieces fill the bin, so "the whole footprint is at the height of its floor" means just that.
@@ -128,15 +128,18 @@ def _order_by_stacking(state, pieces, count, order):  # type: ignore[no-untyped-
 
 
 @njit(cache=True)
-def generate(stream, seed, index, size_x, size_y, size_z, low, high, items, scratch):  # type: ignore[no-untyped-def]
+def generate(stream, seed, index, size_x, size_y, size_z, low, high, items, scratch):
     """Write the items of one instance; returns how many there are.
 
     Args:
         stream: a code of ``STREAMS``.
         seed: of the instance stream (unsigned 64 bit).
         index: of the instance.
-        size_x: cells of the bin along x; ``size_y``, ``size_z`` likewise.
-        low: smallest side of an item; ``high``: largest.
+        size_x: cells of the bin along x.
+        size_y: cells of the bin along y.
+        size_z: cells of the bin along z.
+        low: smallest side of an item.
+        high: largest side of an item.
         items: int16 ``(M, 3)``, overwritten from the front.
         scratch: int16 ``(M, 7)``; after a cutting stream its rows hold (l, w, h, x, y, z) of the pieces and, in
             column 6, the piece that came at each position.
@@ -177,7 +180,8 @@ def sequences(
         count: number of sequences.
         seed: of the instance stream.
         size: (length, width, height) of the bin in cells.
-        low: smallest side of an item; ``high``: largest.
+        low: smallest side of an item.
+        high: largest side of an item.
         first: index of the first instance.
 
     Returns:
@@ -193,7 +197,7 @@ def sequences(
 
 
 @njit(cache=True)
-def _fill(stream, seed, first, size_x, size_y, size_z, low, high, items, lengths, positions):  # type: ignore[no-untyped-def]
+def _fill(stream, seed, first, size_x, size_y, size_z, low, high, items, lengths, positions):
     scratch = np.empty((items.shape[1], 7), np.int16)
     for k in range(items.shape[0]):
         lengths[k] = generate(stream, seed, first + k, size_x, size_y, size_z, low, high, items[k], scratch)

@@ -2,10 +2,10 @@
 
 State: the height map ``H[x, y]`` (top of each column of cells, seen from above) and the box in front. Action
 ``a = o * L * W + x * W + y``: orientation ``o`` (1 swaps length and width) and the front-left-bottom corner ``(x, y)``.
-The box is set down at ``z = max H`` over its footprint. It may be placed if it stays inside the bin, below the ceiling,
-and is supported: with ``A`` footprint cells, ``c`` of them at height ``z`` and ``k4`` of its four corner cells at ``z``,
-one of ``k4 = 4 and c/A > theta4``, ``k4 >= 3 and c/A > theta3``, ``c/A > theta0``, ``c = A`` must hold
-(Zhao, She, Zhu, Yang, Xu, "Online 3D Bin Packing with Constrained Deep Reinforcement Learning", AAAI 2021, section 3.1).
+The box is set down at ``z = max H`` over its footprint. It may be placed if it stays inside the bin and below the
+ceiling, and is supported: with ``A`` footprint cells, ``c`` of them at height ``z`` and ``k4`` of the four corner cells
+at ``z``, one of ``k4 = 4 and c/A > theta4``, ``k4 >= 3 and c/A > theta3``, ``c/A > theta0``, ``c = A`` must hold
+(Zhao, She, Zhu, Yang, Xu, "Online 3D Bin Packing with Constrained Deep Reinforcement Learning", AAAI 2021, sec. 3.1).
 Shares are compared as integers in units of 1/10,000, strictly.
 
 Reward: 10 x volume of the placed box / volume of the bin. An episode ends when the next box has no feasible position
@@ -27,7 +27,7 @@ BLOCKED, ILLEGAL, EXHAUSTED = 1, 2, 3
 
 
 @njit(cache=True, inline="always")
-def _supported(heights, x, y, length, width, z, theta4, theta3, theta0):  # type: ignore[no-untyped-def]
+def _supported(heights, x, y, length, width, z, theta4, theta3, theta0):
     """Whether a footprint whose highest cell is ``z`` is supported; see the module's rule."""
     count = 0
     for i in range(x, x + length):
@@ -47,7 +47,7 @@ def _supported(heights, x, y, length, width, z, theta4, theta3, theta0):  # type
 
 
 @njit(cache=True)
-def mask_one(heights, item, orientations, ceiling, thresholds, row_max, mask):  # type: ignore[no-untyped-def]
+def mask_one(heights, item, orientations, ceiling, thresholds, row_max, mask):
     """Write the feasibility mask of one state; returns the number of feasible actions.
 
     Args:
@@ -90,7 +90,7 @@ def mask_one(heights, item, orientations, ceiling, thresholds, row_max, mask):  
 
 
 @njit(cache=True)
-def mask_batch(heights, items, orientations, ceiling, thresholds):  # type: ignore[no-untyped-def]
+def mask_batch(heights, items, orientations, ceiling, thresholds):
     """Feasibility masks of a batch.
 
     Args:
@@ -112,7 +112,7 @@ def mask_batch(heights, items, orientations, ceiling, thresholds):  # type: igno
 
 
 @njit(cache=True, inline="always")
-def place_one(heights, item, action):  # type: ignore[no-untyped-def]
+def place_one(heights, item, action):
     """Set one box down without checking; returns its floor height and the number of footprint cells under it at z."""
     size_x, size_y = heights.shape
     o, cell = action // (size_x * size_y), action % (size_x * size_y)
@@ -131,7 +131,7 @@ def place_one(heights, item, action):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def start_row(  # type: ignore[no-untyped-def]
+def start_row(
     r,
     index,
     stream,
@@ -167,7 +167,7 @@ def start_row(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def step_batch(  # type: ignore[no-untyped-def]
+def step_batch(
     actions,
     next_index,
     stream,
@@ -248,12 +248,15 @@ def step_batch(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def random_play(pool, lengths, size_x, size_y, ceiling, orientations, thresholds, steps, seed):  # type: ignore[no-untyped-def]
+def random_play(pool, lengths, size_x, size_y, ceiling, orientations, thresholds, steps, seed):
     """Play uniformly random feasible actions over a pool of item sequences, for timing and calibration.
 
     Args:
-        pool: int16 ``(N, M, 3)`` item sequences that each fit the empty bin; ``lengths``: ``(N,)``.
-        size_x: cells along x; ``size_y``: along y; ``ceiling``: along z.
+        pool: int16 ``(N, M, 3)`` item sequences that each fit the empty bin.
+        lengths: int32 ``(N,)`` items in each.
+        size_x: cells along x.
+        size_y: cells along y.
+        ceiling: cells along z.
         orientations: 1 or 2.
         thresholds: support thresholds in 1/10,000.
         steps: number of boxes to place.
