@@ -141,7 +141,10 @@ PolicyFactory = "Callable[[int], Policy]"
 
 
 class Problem(Protocol):
-    """What a domain builds from a scenario. Everything the core, the evidence and the report need goes through it."""
+    """What a domain builds from a scenario. Everything the core, the evidence and the report need goes through it.
+
+    A problem over a user's data may also have an attribute ``notes``: sentences that the evidence repeats as warnings.
+    """
 
     @property
     def scenario(self) -> Scenario:

@@ -92,7 +92,8 @@ def evaluate_policies(
         if progress is not None:
             progress(name, count, count)
     evidence = summarise(problem, outcomes, values, single_ms, split=split, seed=used_seed)
-    return replace(evidence, warnings=(*evidence.warnings, *notes))
+    about_data: tuple[str, ...] = getattr(problem, "notes", ())
+    return replace(evidence, warnings=(*evidence.warnings, *notes, *about_data))
 
 
 def summarise(

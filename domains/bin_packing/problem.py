@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from interlock.core.decision import DecisionContract
 from interlock.core.environment import Array, Split
 from interlock.core.policy import Encoder, Policy
@@ -18,15 +20,20 @@ class BinPackingProblem:
 
     Args:
         scenario: the numbers.
-        data: the user's own sequences, if they are to be played instead of generated ones.
+        data: the user's own sequences, if they are to be played instead of generated ones: each of them once when
+            policies are compared, whatever number of instances the scenario names.
+
+    Attributes:
+        notes: what a reader of the evidence has to know about the data, one sentence each.
     """
 
     objective = Objective("utilisation", "%", "maximise", per_reward=10.0)
 
     def __init__(self, scenario: BinPackingScenario, data: UserItems | None = None):
-        self.scenario = scenario
+        self.scenario = scenario if data is None else _over_all(scenario, len(data.lengths))
         self.data = data
         self.constraints = _constraints(scenario)
+        self.notes = () if data is None else data.notes()
 
     def environment(self, num_envs: int, *, seed: int, split: Split) -> BinPackingEnvironment:
         """Bins fed by the scenario's stream, or by the user's sequences in every split."""
@@ -43,7 +50,8 @@ class BinPackingProblem:
 
         def instances(split: Split, count: int) -> tuple[Array, Array]:
             if self.data is not None:
-                return self.data.items[:count], self.data.lengths[:count]
+                wrapped = np.arange(count) % len(self.data.lengths)
+                return self.data.items[wrapped], self.data.lengths[wrapped]
             evaluation = self.scenario.evaluation
             seed = evaluation.validation_seed if split == "validation" else evaluation.test_seed
             return bounds.generated(self.scenario, stream_seed(seed, split), count)
@@ -67,6 +75,13 @@ class BinPackingProblem:
         return figures.figures(self)
 
 
+def _over_all(scenario: BinPackingScenario, sequences: int) -> BinPackingScenario:
+    """The scenario with as many held-out instances as there are sequences (a single one is played twice)."""
+    count = max(2, sequences)
+    evaluation = {**scenario.evaluation.model_dump(), "test_instances": count, "validation_instances": count}
+    return scenario.with_changes(evaluation=evaluation)
+
+
 def _constraints(scenario: BinPackingScenario) -> tuple[Constraint, ...]:
     illegal = Constraint(
         "illegal_placements", "hard", 0.0, "placements", describe="placements outside the bin, too high or unstable"
@@ -82,7 +97,13 @@ def _constraints(scenario: BinPackingScenario) -> tuple[Constraint, ...]:
 def build(scenario: BinPackingScenario, data: Path | None = None) -> BinPackingProblem:
     """The problem of a scenario; with ``data``, of the sequences in that file.
 
+    Boxes that are left out because ``data.on_oversize`` is ``reject`` are written to ``rejected.csv`` in the current
+    folder.
+
     Raises:
         BadInput: the file has problems; all of them are listed.
+        UsageError: there is no box in the file.
     """
-    return BinPackingProblem(scenario, None if data is None else read_items(data, scenario))
+    if data is None:
+        return BinPackingProblem(scenario)
+    return BinPackingProblem(scenario, read_items(data, scenario, rejected=Path("rejected.csv")))

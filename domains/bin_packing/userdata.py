@@ -86,6 +86,13 @@ class UserItems:
     rounding: Rounding
     rejected: pd.DataFrame
 
+    def notes(self) -> tuple[str, ...]:
+        """The warnings, and what rounding cost if it cost anything."""
+        if not self.rounding.rows:
+            return tuple(self.warnings)
+        rounded = f"sides of {self.rounding.rows} rows were rounded up to whole cells"
+        return (*self.warnings, f"{rounded}: {self.rounding.volume_lost:.1%} of the volume counted as packed is air")
+
 
 def read_items(
     path: Path, scenario: BinPackingScenario, *, rejected: Path | None = None, needs_weight: tuple[str, ...] = ()
@@ -305,9 +312,9 @@ def _assemble(
     codes, ids = pd.factorize(values["stream_id"])
     warnings = _warnings(sheet, names, values, exact, codes, list(ids))
     if oversize.any():
-        warnings.append(
-            f"{oversize.sum()} of {len(oversize)} rows rejected: they fit the bin in no allowed orientation"
-        )
+        where = "" if rejected is None else f" (listed in {rejected})"
+        text = f"{oversize.sum()} of {len(oversize)} rows rejected{where}: they fit the bin in no allowed orientation"
+        warnings.append(text)
         codes, ids, gone = _without_empty(codes, ids, ~oversize)
         if gone:
             warnings.append(f"every item of these streams was rejected, they are left out: {_some(gone)}")
@@ -380,10 +387,13 @@ def _some(texts: list[str]) -> str:
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write a table whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        table.to_csv(temporary, index=False)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            table.to_csv(temporary, index=False)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"the rejected rows cannot be written to {path}: {error.strerror}") from None

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from interlock.core.errors import BadInput, InterlockError, UsageError
+from interlock.core.evaluation.evidence import evaluate_policies
+from interlock.domains.bin_packing import problem
 from interlock.domains.bin_packing.scenario import BinPackingScenario
 from interlock.domains.bin_packing.userdata import read_items
 
@@ -293,7 +295,7 @@ def test_oversized_items_are_rejected_with_their_reason(tmp_path: Path) -> None:
     assert read.stream_ids == ["a"]
     assert read.lengths.tolist() == [1]
     assert read.warnings == [
-        "2 of 3 rows rejected: they fit the bin in no allowed orientation",
+        f"2 of 3 rows rejected (listed in {target}): they fit the bin in no allowed orientation",
         "every item of these streams was rejected, they are left out: b",
     ]
     written = pd.read_csv(target)
@@ -304,6 +306,30 @@ def test_oversized_items_are_rejected_with_their_reason(tmp_path: Path) -> None:
     ]
     assert [p.name for p in target.parent.iterdir()] == ["rejected.csv"]
     pd.testing.assert_frame_equal(read.rejected.astype(str), written.astype(str), check_dtype=False)
+
+
+def test_rejected_rows_that_cannot_be_written(tmp_path: Path) -> None:
+    path = write(tmp_path, "a,0,2,2,2", "a,1,2,2,11")
+    with pytest.raises(UsageError, match="the rejected rows cannot be written to"):
+        read_items(path, scenario(data={"on_oversize": "reject"}), rejected=path / "rejected.csv")
+
+
+def test_the_problem_plays_every_sequence_once_and_says_what_was_odd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write(tmp_path, "a,0,5,5,5", "a,2,4.5,5,5", "b,0,5,11,5", "b,1,5,5,5", "c,0,2,2,2")
+    built = problem.build(scenario(data={"on_oversize": "reject"}), path)
+    evidence = evaluate_policies(built, {"dbl": built.baselines()["dbl"](0)})
+    assert evidence.instances == 3
+    assert evidence.outcomes["dbl"].objective.tolist() == [25.0, 12.5, 0.8]
+    assert evidence.bound_values["perfect_information"].tolist() == [25.0, 12.5, 0.8]
+    assert set(evidence.warnings) >= {
+        "positions have gaps in these streams, their order was kept: a",
+        "1 of 5 rows rejected (listed in rejected.csv): they fit the bin in no allowed orientation",
+        f"sides of 1 rows were rounded up to whole cells: {1 - 370.5 / 383:.1%} of the volume counted as packed is air",
+    }
+    assert pd.read_csv(tmp_path / "rejected.csv")["row"].tolist() == [4]
 
 
 def test_nothing_left_after_rejection(tmp_path: Path) -> None:
