@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from interlock.core.environment import Array
     from interlock.core.evaluation.record import Evidence
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
-"""Okabe and Ito's palette, told apart with any kind of colour vision."""
+LEARNED, RULES, BOUND = ("#D55E00", "#CC79A7"), ("#0072B2", "#56B4E9"), "#009E73"
+"""From Okabe and Ito's palette, told apart with any kind of colour vision."""
 
 _RULES = {
     placements.FEASIBLE: ("feasible", "circle", "#009E73"),
@@ -30,7 +30,6 @@ _RULES = {
     placements.UNSTABLE: ("refused: not supported", "square-open", "#0072B2"),
 }
 _CURVE_INSTANCES = 200
-_CURVES = 3
 
 # fmt: off
 _FACES = np.array([[0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1],
@@ -297,19 +296,22 @@ def _draw_curves(problem: Problem, policies: Mapping[str, Policy], evidence: Evi
 
     figure = go.Figure()
     count = min(_CURVE_INSTANCES, evidence.instances)
-    for name, colour in zip(_told_apart(policies, evidence), COLOURS, strict=False):
-        curves = utilisation_curves(problem, policies[name], evidence, count)
-        low, middle, high = np.quantile(curves, [0.1, 0.5, 0.9], axis=0)
-        boxes = np.arange(curves.shape[1])
-        band = {"x": np.concatenate([boxes, boxes[::-1]]), "y": np.concatenate([high, low[::-1]])}
+    chosen = _told_apart(policies, evidence)
+    curves = {name: utilisation_curves(problem, policies[name], evidence, count) for name in chosen}
+    longest = max(drawn.shape[1] for drawn in curves.values())
+    boxes = np.arange(longest)
+    for name, drawn in curves.items():
+        padded = np.pad(drawn, ((0, 0), (0, longest - drawn.shape[1])), mode="edge")
+        low, middle, high = np.quantile(padded, [0.1, 0.5, 0.9], axis=0)
+        shared = {"name": name, "legendgroup": name}
         figure.add_trace(
             go.Scatter(
-                **band, fill="toself", fillcolor=colour, opacity=0.18, line={"width": 0}, name=name, legendgroup=name,
-                showlegend=False, hoverinfo="skip",
+                x=np.concatenate([boxes, boxes[::-1]]), y=np.concatenate([high, low[::-1]]), fill="toself",
+                fillcolor=chosen[name], opacity=0.18, line={"width": 0}, showlegend=False, hoverinfo="skip", **shared,
             )
         )  # fmt: skip
         figure.add_trace(
-            go.Scatter(x=boxes, y=middle, mode="lines", line={"color": colour, "width": 3}, name=name, legendgroup=name)
+            go.Scatter(x=boxes, y=middle, mode="lines", line={"color": chosen[name], "width": 3}, **shared)
         )
     figure.update_layout(
         xaxis_title="boxes placed", yaxis_title="utilisation (%)", height=420, legend={"orientation": "h", "y": 1.12}
@@ -317,12 +319,15 @@ def _draw_curves(problem: Problem, policies: Mapping[str, Policy], evidence: Evi
     return figure
 
 
-def _told_apart(policies: Mapping[str, Policy], evidence: Evidence) -> list[str]:
-    """Learned policies first, then the best and the last-ranked baseline: at most a few curves."""
+def _told_apart(policies: Mapping[str, Policy], evidence: Evidence) -> dict[str, str]:
+    """Name -> colour: up to two learned policies, then the best and the last-ranked rule; at most three in all."""
     ranked = [name for name in evidence.policies if name in policies]
-    learned = [name for name in ranked if evidence.policies[name].learned]
+    learned = [name for name in ranked if evidence.policies[name].learned][:2]
     rules = [name for name in ranked if not evidence.policies[name].learned]
-    return list(dict.fromkeys([*learned[: _CURVES - 1], *rules[:1], *rules[-1:]]))[:_CURVES]
+    colours = dict(zip(learned, LEARNED, strict=False)) | dict(
+        zip(dict.fromkeys(rules[:1] + rules[-1:]), RULES, strict=False)
+    )
+    return dict(list(colours.items())[:3])
 
 
 def utilisation_curves(problem: Problem, policy: Policy, evidence: Evidence, count: int) -> Array:
@@ -356,14 +361,21 @@ def _draw_distribution(policies: Mapping[str, Policy], evidence: Evidence) -> Pl
                 meanline_visible=True,
                 points=False,
                 spanmode="hard",
-                line_color=COLOURS[0] if not evidence.policies[name].learned else COLOURS[1],
+                line_color=LEARNED[0] if evidence.policies[name].learned else RULES[0],
             )
         )
     for level, (name, bound) in enumerate(evidence.bounds.items()):
         label = f"{name.replace('_', ' ')}: {bound.value:.1f} %"
-        figure.add_vline(x=bound.value, line={"dash": "dash", "color": COLOURS[2], "width": 2})
+        figure.add_vline(x=bound.value, line={"dash": "dash", "color": BOUND, "width": 2})
         figure.add_annotation(
-            x=bound.value, y=1, yref="paper", yshift=14 + 16 * level, text=label, showarrow=False, xanchor="right"
+            x=bound.value,
+            y=1,
+            yref="paper",
+            yanchor="bottom",
+            yshift=16 * level,
+            text=label,
+            showarrow=False,
+            xanchor="right",
         )
     height = 150 + 60 * len(evidence.policies)
     figure.update_layout(xaxis_title="final utilisation (%)", showlegend=False, height=height)
