@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interlock.core.errors import Interrupted, UsageError
 from interlock.core.problem import DomainInfo, MethodInfo
 from interlock.scenarios import machine, plugins
-from interlock.scenarios.files import write_folder, write_text
+from interlock.scenarios.files import write_bytes, write_folder, write_text
 from interlock.scenarios.loading import Method
 from interlock.scenarios.policies import load_policy, needing, policies_of
 from interlock.scenarios.screen import Screen
@@ -211,6 +213,16 @@ def evidence_of(folder: RunFolder) -> Evidence:
         compare = f"interlock {folder.record['domain']} compare {folder.record['scenario']} --policy {folder.id}"
         raise UsageError(f"run {folder.id} has no evidence; gather it with `{compare}`")
     return Evidence.load(folder.path)
+
+
+def copy_results(folder: RunFolder, target: Path) -> None:
+    """Copy what a run came to (evidence, report, policy, bundle) into another folder."""
+    for name in ("evidence.json", "evidence.csv", "report.html"):
+        if (folder.path / name).is_file():
+            write_bytes(target / name, (folder.path / name).read_bytes())
+    for name in ("policy", "bundle"):
+        if (folder.path / name).is_dir():
+            write_folder(target / name, partial(shutil.copytree, folder.path / name, dirs_exist_ok=True))
 
 
 def result(folder: RunFolder, evidence: Evidence | None) -> dict[str, Any]:

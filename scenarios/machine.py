@@ -15,9 +15,9 @@ EXTRAS = ("train", "export", "track", "notebooks", "ray", "dev")
 
 
 def versions() -> dict[str, str]:
-    """Versions of interlock, Python and every installed package that interlock or one of its extras names."""
+    """Versions of interlock, Python and the installed packages that can change a result."""
     found = {"interlock": interlock.__version__, "python": platform.python_version()}
-    for name in sorted({_name(requirement) for requirement in requires("interlock") or []} - {"interlock"}):
+    for name in sorted({_name(line) for line in requires("interlock") or [] if _for_results(line)}):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -78,6 +78,12 @@ def peak_memory_mb() -> float:
 def _git(root: Path, *arguments: str) -> str:
     done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10)
     return done.stdout.strip()
+
+
+def _for_results(requirement: str) -> bool:
+    """Whether a requirement is of the base install, or of training or export."""
+    marker = requirement.partition(";")[2].replace('"', "'")
+    return "extra" not in marker or any(f"extra == '{extra}'" in marker for extra in ("train", "export"))
 
 
 def _name(requirement: str) -> str:

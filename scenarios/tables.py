@@ -1,0 +1,109 @@
+"""Tables of the README files, made from the recorded results: ``python -m interlock.scenarios.tables [--check]``.
+
+Between ``<!-- table:NAME -->`` and ``<!-- /table -->`` stands what this module wrote. Table ``domains`` is the overview
+of the main README; ``acceptance`` in a domain's README holds its rows.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from interlock.core.problem import DomainInfo
+from interlock.scenarios import plugins
+from interlock.scenarios.files import write_text
+from interlock.scenarios.loading import scenario_names
+from interlock.scenarios.machine import checkout
+from interlock.scenarios.record import Acceptance, Row, read_acceptance, read_results
+
+_BLOCK = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
+
+
+def rendered(root: Path) -> dict[Path, str]:
+    """README file -> its text with every table made anew, for all files that hold one.
+
+    Raises:
+        ValueError: a file asks for a table that does not exist.
+    """
+    files = [file for file in (root / "README.md", *sorted((root / "domains").glob("*/README.md"))) if file.is_file()]
+    texts = {file: file.read_text(encoding="utf-8") for file in files}
+    return {file: _BLOCK.sub(partial(_block, file, root), text) for file, text in texts.items() if _BLOCK.search(text)}
+
+
+def domains_table(root: Path) -> str:
+    """One row per domain that comes with us: what it is, its scenarios, its headline result and the command for it."""
+    lines = ["| domain | what it is | scenarios | headline result |", "|---|---|---|---|"]
+    for name in plugins.names("domains"):
+        folder = root / "domains" / name
+        if not folder.is_dir():
+            continue
+        info: DomainInfo = plugins.load("domains", name)
+        scenarios = ", ".join(f"`{scenario}`" for scenario in scenario_names(info))
+        link, about = f"[`{name}`](domains/{name}/README.md)", f"{info.title}: {info.summary}"
+        lines.append(f"| {link} | {about} | {scenarios} | {_headline(folder)} |")
+    return "\n".join(lines) + "\n"
+
+
+def acceptance_table(folder: Path) -> str:
+    """One row per requirement of a domain: what was asked, what was measured, and the command that measures it."""
+    acceptance, results = read_acceptance(folder), read_results(folder)
+    head = ("row", "requirement", "measured (95 % interval)", "met", "command", "version, date")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for name, row in acceptance.rows.items():
+        entry = results.get(name)
+        if entry is None:
+            lines.append(f"| `{name}` | {row.requirement} | not measured yet | | | |")
+            continue
+        met = {True: "yes", False: "**no**", None: ""}[row.met(entry["value"])]
+        lines.append(
+            f"| `{name}` | {row.requirement} | {_measured(row, entry)} | {met} | `{entry['command']}` "
+            f"| {entry['version']}, {entry['date']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _block(file: Path, root: Path, match: re.Match[str]) -> str:
+    """A table between its marks."""
+    opening, name, closing = match.groups()
+    if name not in ("domains", "acceptance"):
+        raise ValueError(f"{file}: there is no table {name!r}; there are: domains, acceptance")
+    table: str = domains_table(root) if name == "domains" else acceptance_table(file.parent)
+    return opening + table + closing
+
+
+def _headline(folder: Path) -> str:
+    if not (folder / "acceptance.yaml").is_file():
+        return ""
+    acceptance: Acceptance = read_acceptance(folder)
+    row, entry = acceptance.rows[acceptance.headline], read_results(folder).get(acceptance.headline)
+    if entry is None:
+        return f"{row.requirement}: not measured yet"
+    return f"{row.requirement}: {_measured(row, entry)}, `{entry['command']}`"
+
+
+def _measured(row: Row, entry: dict[str, Any]) -> str:
+    value = f"**{entry['value']:,.{row.digits}f}** {entry['unit']}"
+    if entry["low"] is None or entry["low"] == entry["high"]:
+        return value
+    return f"{value} ({entry['low']:,.{row.digits}f} to {entry['high']:,.{row.digits}f})"
+
+
+def main(arguments: list[str]) -> int:
+    """Write the tables, or with ``--check`` only say which files differ (exit code 1 if any)."""
+    root = checkout()
+    if root is None:
+        print("the tables belong to a checkout; this is an installed package", file=sys.stderr)
+        return 2
+    stale = {file: text for file, text in rendered(root).items() if file.read_text(encoding="utf-8") != text}
+    for file, text in stale.items():
+        print(f"{'differs' if '--check' in arguments else 'written'}: {file.relative_to(root)}")
+        if "--check" not in arguments:
+            write_text(file, text)
+    return int("--check" in arguments and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
