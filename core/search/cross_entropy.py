@@ -34,10 +34,10 @@ class CrossEntropyConfig(Settings):
     encoder: str | None = Field(
         None, description="encoder that gives `action_features`; null: the first of the problem"
     )
-    generations: int = Field(24, ge=1, description="number of refits")
+    generations: int = Field(20, ge=1, description="number of refits")
     candidates: int = Field(40, ge=4, description="weight vectors per generation")
     instances: int = Field(100, ge=1, description="training instances each candidate plays in the first generation")
-    final_instances: int = Field(400, ge=1, description="the same in the last one; grows linearly in between")
+    final_instances: int = Field(300, ge=1, description="the same in the last one; grows linearly in between")
     elite: int = Field(8, ge=2, description="candidates the Gaussian is refitted to")
     initial_spread: float = Field(0.6, gt=0, description="standard deviation of the first generation")
     least_spread: float = Field(0.05, ge=0, description="floor of the standard deviation, keeps the search alive")

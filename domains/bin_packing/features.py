@@ -67,15 +67,14 @@ def _count_map(padded, ceiling, square, sums):
             top = padded[i, j]
             square[i, j] = _flat_side(padded, square, i, j)
             side = min(square[i, j], ceiling - top)
-            here, west, south, corner = sums[i, j], sums[i - 1, j], sums[i, j - 1], sums[i - 1, j - 1]
             for k in range(_COUNTS):
-                here[k] = west[k] + south[k] - corner[k]
-            here[_STEPS_X] += (i > 1) & (padded[i - 1, j] != top)
-            here[_STEPS_Y] += (j > 1) & (padded[i, j - 1] != top)
-            here[_PITS] += _is_pit(padded, i, j)
-            here[_NEARLY_FULL] += top == ceiling - 1
+                sums[i, j, k] = sums[i - 1, j, k] + sums[i, j - 1, k] - sums[i - 1, j - 1, k]
+            sums[i, j, _STEPS_X] += (i > 1) & (padded[i - 1, j] != top)
+            sums[i, j, _STEPS_Y] += (j > 1) & (padded[i, j - 1] != top)
+            sums[i, j, _PITS] += _is_pit(padded, i, j)
+            sums[i, j, _NEARLY_FULL] += top == ceiling - 1
             for k in range(2, _LARGEST_FLAT + 1):
-                here[_FLAT + k - 2] += side >= k
+                sums[i, j, _FLAT + k - 2] += side >= k
 
 
 @njit(cache=True, inline="always")
@@ -180,9 +179,13 @@ def features_one(heights, item, mask, ceiling, padded, square, square_before, su
     size_x, size_y = heights.shape
     cells = size_x * size_y
     out[:] = 0.0
-    padded[1:-1, 1:-1] = heights
+    for i in range(size_x):
+        for j in range(size_y):
+            padded[i + 1, j + 1] = heights[i, j]
     _count_map(padded, ceiling, square_before, sums)
-    square[:] = square_before
+    for i in range(1, size_x + 1):
+        for j in range(1, size_y + 1):
+            square[i, j] = square_before[i, j]
     total = sums[size_x, size_y]
     for action in range(mask.shape[0]):
         if not mask[action]:
