@@ -142,22 +142,30 @@ def _same_episodes(first: Mapping[int, Any], second: Mapping[int, Any], what: st
 
 
 def check_spaces(problem: Problem, instances: int) -> None:
-    """Every observation lies in the observation space, entry by entry, with its shape and dtype."""
+    """Every view, last ones included, lies in the observation space, entry by entry, with its shape and dtype."""
     environment = _environment(problem, _ROWS)
     agents = getattr(environment, "agents", None)
-    lead = (_ROWS,) if agents is None else (_ROWS, len(agents))
+    lead = () if agents is None else (len(agents),)
     declared = environment.observation_space.spaces
     for moment in _walk(environment, instances):
-        names = set(moment.observation) ^ set(declared)
-        assert not names, f"only in the observation or only in its space: {', '.join(sorted(names))}"
-        for name, values in moment.observation.items():
-            space: Any = declared[name]
-            assert values.shape == (*lead, *space.shape), (
-                f"observation {name} has shape {values.shape}, its space asks for {(*lead, *space.shape)}"
-            )
-            assert values.dtype == space.dtype, f"observation {name} is {values.dtype}, its space {space.dtype}"
-            for value in values.reshape(-1, *space.shape):
-                assert space.contains(value), f"observation {name} is outside its space {space}: {value}"
+        views = [moment.observation]
+        if moment.step.final_observation is not None:
+            views.append({name: values[moment.step.done] for name, values in moment.step.final_observation.items()})
+        for view in views:
+            names = set(view) ^ set(declared)
+            assert not names, f"only in the observation or only in its space: {', '.join(sorted(names))}"
+            for name, values in view.items():
+                _check_entry(name, values, declared[name], lead)
+
+
+def _check_entry(name: str, values: Array, space: Any, lead: tuple[int, ...]) -> None:
+    shape = (*lead, *space.shape)
+    assert values.shape[1:] == shape, (
+        f"observation {name} has shape {values.shape[1:]} per row, its space asks for {shape}"
+    )
+    assert values.dtype == space.dtype, f"observation {name} is {values.dtype}, its space {space.dtype}"
+    for value in values.reshape(-1, *space.shape):
+        assert space.contains(value), f"observation {name} is outside its space {space}: {value}"
 
 
 def check_batch_rows(problem: Problem, instances: int) -> None:
@@ -189,15 +197,19 @@ def check_seeds(problem: Problem, instances: int) -> None:
 
 def check_restore(problem: Problem, instances: int) -> None:
     """``state`` holds arrays of its own; ``restore`` continues exactly, in a fresh environment too."""
+    for taken in (1, 4, 7, 15):
+        _check_restore_after(problem, instances, taken)
+
+
+def _check_restore_after(problem: Problem, instances: int, taken: int) -> None:
     environment = _environment(problem, _ROWS)
-    walk = _walk(environment, instances)
-    *_, moment = islice(walk, 7)
-    view = moment.step.observation
-    state = environment.state()
+    walk = _walk(environment, instances + 10 * _ROWS)
+    *_, moment = islice(walk, taken)
+    view, state = moment.step.observation, environment.state()
     foreign = [name for name, value in state.items() if not isinstance(value, np.ndarray)]
     assert not foreign, f"state entries that are no arrays: {', '.join(foreign)}"
     kept = deepcopy(state)
-    rest = list(walk)
+    rest = list(islice(walk, 40))
     changed = _differences(kept, state)
     assert not changed, f"state shares memory with the environment: {', '.join(changed)} changed by going on"
     fresh = _environment(problem, _ROWS, seed=2)
