@@ -1,4 +1,4 @@
-"""The decision process against answers computed another way: brute force, replay of recorded positions, exact optima."""
+"""The decision process against answers computed another way: brute force, replayed positions, exact optima."""
 
 import itertools
 
