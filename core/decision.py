@@ -26,7 +26,9 @@ class DecisionContract(Protocol):
     """One per domain and scenario, in the domain's ``decision.py``.
 
     ``Request`` below is the domain's own parsed type. ``check`` recomputes feasibility from the request alone; it
-    shares no code with the policy, its mask or its encoder.
+    shares no code with the policy, its mask or its encoder. ``interlock.core.request`` has what ``parse`` and the
+    fields need. Actions are indices of a list of discrete actions. A request may hold ``deadline_ms``, under this name
+    in every domain: a policy that takes longer is replaced by a fallback rule.
     """
 
     domain: str
@@ -45,7 +47,7 @@ class DecisionContract(Protocol):
         ...
 
     def answer_schema(self) -> dict[str, Any]:
-        """JSON Schema (draft 2020-12) of an answer."""
+        """JSON Schema (draft 2020-12) of the domain's part of an answer: ``answer`` and ``refuse`` together."""
         ...
 
     def parse(self, request: Mapping[str, Any]) -> Any:
@@ -57,7 +59,7 @@ class DecisionContract(Protocol):
         ...
 
     def observation(self, request: Any) -> Observation:
-        """The raw observation of a parsed request, a batch of one, with ``action_mask``."""
+        """The environment's observation of a parsed request, a batch of one, with ``action_mask`` ``(1, actions)``."""
         ...
 
     def encoders(self) -> Mapping[str, Encoder]:
@@ -86,7 +88,7 @@ class DecisionContract(Protocol):
         ...
 
     def refuse(self, request: Any) -> dict[str, Any]:
-        """The domain's part of a refusal: the reason and what ruled every action out (JSON-ready)."""
+        """The domain's part of a refusal (JSON-ready): ``refuse.reason`` in words, and what ruled every action out."""
         ...
 
     def sample_requests(self, count: int, seed: int) -> list[dict[str, Any]]:

@@ -98,7 +98,7 @@ def _contact(heights: Array, length: int, width: int) -> tuple[Array, Array, Arr
     z = sliding_window_view(sliding_window_view(heights, length, axis=1).max(axis=-1), width, axis=2).max(axis=-1)
     support = np.zeros_like(z)
     sums = np.zeros((n, size_x + 1, size_y + 1), np.int32)  # sums[x, y]: cells at this level in [0, x) x [0, y)
-    for level in np.unique(heights):
+    for level in np.unique(z):
         sums[:, 1:, 1:] = (heights == level).cumsum(axis=1, dtype=np.int32).cumsum(axis=2, dtype=np.int32)
         count = sums[:, length:, width:] - sums[:, :-length, width:] - sums[:, length:, :-width]
         np.copyto(support, count + sums[:, :-length, :-width], where=z == level)
