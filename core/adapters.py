@@ -135,8 +135,8 @@ class _OneRow:
             self.view = _row(step.observation, 0)
         else:
             self.waiting = step.observation
-            if step.final_observation is not None:
-                self.view = _row(step.final_observation, 0)
+            last = step.final_observation
+            self.view = deepcopy(self.view) if last is None else _row(last, 0)
         return step
 
 

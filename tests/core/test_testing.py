@@ -71,7 +71,7 @@ def test_spaces_are_checked() -> None:
 
 
 def test_rows_are_checked() -> None:
-    by_row = with_environment(asked=lambda self: (TinyEnvironment.asked(self) + np.arange(self.num_envs)) % 4)
+    by_row = with_environment(asked=lambda self: (TinyEnvironment.asked(self) + np.arange(self.num_envs)) % 5)
     fails("batch rows", by_row, "instance")
     misnamed = with_step(lambda env, step: replace(step, info={**step.info, "instance": step.info["instance"] + 1}))
     fails("batch rows", misnamed, "info instance says")

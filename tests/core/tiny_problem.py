@@ -1,6 +1,6 @@
 """A tiny correct problem: a shelf that is filled for eight days. Tests break one thing of it at a time.
 
-Every day 0 to 3 pieces are ordered, as many as the shelf of 6 can hold, then 0 to 3 are asked for. The episode is cut
+Every day 0 to 3 pieces are ordered, as many as the shelf of 6 can hold, then 0 to 4 are asked for. The episode is cut
 off after eight days; the shop closes early once 3 customers went away empty-handed.
 """
 
@@ -17,7 +17,7 @@ from interlock.core.policy import FunctionPolicy, masked_argmax
 from interlock.core.problem import Bound, Constraint, Field, Figure, Metric, Objective
 from interlock.core.scenario import EvaluationSettings, Scenario
 
-CAPACITY, DAYS, LARGEST, PATIENCE = 6, 8, 3, 3
+CAPACITY, DAYS, LARGEST, MOST_ASKED, PATIENCE = 6, 8, 3, 4, 3
 SALT = {"train": 1, "validation": 2, "test": 3}
 CONSTRAINTS = (
     Constraint("stock", "mean", 4.0, "pieces", describe="pieces on the shelf at night"),
@@ -28,7 +28,7 @@ CONSTRAINTS = (
 
 def demand(seed: int, split: Split, instance: int) -> np.ndarray:
     """Pieces asked for on each day of an instance."""
-    return np.random.default_rng([seed, SALT[split], instance]).integers(0, LARGEST + 1, DAYS)
+    return np.random.default_rng([seed, SALT[split], instance]).integers(0, MOST_ASKED + 1, DAYS)
 
 
 class TinyEnvironment:
@@ -192,7 +192,7 @@ class TinyProblem:
             return np.array([2.0 * demand(seeds[split], split, instance).sum() for instance in range(count)])
 
         def mean_demand(split: Split, count: int) -> np.ndarray:
-            return np.array(2.0 * DAYS * LARGEST / 2)
+            return np.array(2.0 * DAYS * MOST_ASKED / 2)
 
         return {
             "all_sold": Bound("all_sold", "perfect_information", all_sold, "everything asked for is sold"),
