@@ -1,6 +1,9 @@
 """A policy that is a network: acts, saves as safetensors + JSON, exports to ONNX."""
 
-from collections.abc import Mapping
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,25 +79,39 @@ class NetworkPolicy:
         example = {name: torch.zeros(2, *shape) for name, shape in shapes.items()}
         example["action_mask"] = torch.ones(2, self.description["actions"], dtype=torch.bool)
         self.network.eval()
-        torch.onnx.export(
-            self.network,
-            (),
-            folder / "policy.onnx",
-            kwargs=example,
-            input_names=list(example),
-            output_names=["scores", "value"],
-            dynamic_shapes={name: {0: batch} for name in example},
-            opset_version=18,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+        with warnings.catch_warnings(), _quiet_exporter():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                self.network,
+                (),
+                folder / "policy.onnx",
+                kwargs=example,
+                input_names=list(example),
+                output_names=["scores", "value"],
+                dynamic_shapes={name: {0: batch} for name in example},
+                opset_version=18,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
         return {
             "kind": "onnx",
             "encoder": self.description["encoder"],
             "file": "policy.onnx",
             "inputs": list(example),
         }
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Keep the exporter's notes about packages that nobody needs off the screen; errors still raise."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def gumbel(scores: Tensor, generator: torch.Generator) -> Tensor:
