@@ -18,11 +18,11 @@ import interlock
 from interlock.core.errors import InterlockError, UsageError
 from interlock.scenarios import plugins
 from interlock.scenarios.cli_domain import domain_group
-from interlock.scenarios.cli_options import Json, Store, folder
+from interlock.scenarios.cli_options import Json, QuickCommand, QuickHelp, Store, folder
 from interlock.scenarios.screen import Screen
 
 
-class Root(TyperGroup):
+class Root(QuickHelp, TyperGroup):
     """The commands below, and one group of commands per installed domain, made when it is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -96,12 +96,12 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version and stop")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="show tracebacks (allowed anywhere in a command)")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="show tracebacks (allowed anywhere)")] = False,
 ) -> None:
     """Options without a command."""
 
 
-@app.command("list")
+@app.command("list", cls=QuickCommand)
 def list_domains(as_json: Json = False) -> None:
     """List the domains."""
     screen = Screen(as_json=as_json)

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from interlock.core.errors import UsageError
 from interlock.core.problem import DomainInfo
-from interlock.scenarios import loading, plugins
+from interlock.scenarios import plugins
 from interlock.scenarios.cli_options import (
     Budget,
     Data,
@@ -22,6 +22,8 @@ from interlock.scenarios.cli_options import (
     MethodSets,
     Out,
     Policies,
+    QuickCommand,
+    QuickHelp,
     Quiet,
     Record,
     Resume,
@@ -35,7 +37,7 @@ from interlock.scenarios.cli_options import (
 from interlock.scenarios.screen import Screen
 
 
-class DomainGroup(TyperGroup):
+class DomainGroup(QuickHelp, TyperGroup):
     """The common verbs, and the domain's own, which are loaded when they are asked for."""
 
     domain: DomainInfo
@@ -76,9 +78,11 @@ def domain_group(domain: DomainInfo) -> Any:
     return group
 
 
-@verbs.command("list")
+@verbs.command("list", cls=QuickCommand)
 def list_scenarios(context: typer.Context, as_json: Json = False) -> None:
     """List the scenarios."""
+    from interlock.scenarios import loading
+
     domain, screen = context.obj, Screen(as_json=as_json)
     titles = {name: loading.read_differences(domain, name).get("title", "") for name in loading.scenario_names(domain)}
     screen.result({"domain": domain.name, "scenarios": titles, "methods": loading.preset_names(domain)})
@@ -98,6 +102,8 @@ def show(
     """Show a scenario as YAML: what differs from the defaults, or everything with --full."""
     import yaml
 
+    from interlock.scenarios import loading
+
     screen = Screen(as_json=as_json)
     checked = loading.load_scenario(context.obj, scenario, sets or ()).model_dump(mode="json")
     values = checked if full else loading.read_differences(context.obj, scenario, sets or ())
@@ -108,6 +114,8 @@ def show(
 @verbs.command()
 def schema(context: typer.Context) -> None:
     """Print the JSON Schema of scenario files."""
+    from interlock.scenarios import loading
+
     print(json.dumps(loading.json_schema(context.obj), indent=2, ensure_ascii=False))
 
 
@@ -123,6 +131,7 @@ def check(
 
     With --data, also a file of instances.
     """
+    from interlock.scenarios import loading
     from interlock.scenarios.journey import build_problem
 
     screen, began = Screen(as_json=as_json), time.monotonic()

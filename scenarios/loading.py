@@ -18,6 +18,7 @@ import yaml
 from interlock.core.errors import BadInput, UsageError
 from interlock.core.problem import DomainInfo, MethodInfo
 from interlock.scenarios import plugins
+from interlock.scenarios.nested import assign, first_line, merge, parse_settings
 
 OUR_PRESETS = "interlock.configs:methods"
 
@@ -103,7 +104,7 @@ def load_method(
         UsageError: there is no such preset or method.
         BadInput: listing every wrong setting.
     """
-    from interlock.scenarios.checking import assign, merge, parse_settings, validate
+    from interlock.scenarios.checking import validate
 
     values, source = _preset_values(domain, preset)
     unknown = sorted(set(values) - {"method", "settings", "title"})
@@ -122,10 +123,8 @@ def load_method(
 def _scenario_values(
     domain: DomainInfo, scenario: str, settings: Sequence[str]
 ) -> tuple[dict[str, Any], str, dict[str, str]]:
-    from interlock.scenarios.checking import assign, parse_settings
-
-    file = _find(scenario, _yaml_files(_folder(domain.configs)), f"scenario of {domain.name}")
-    values = _read_extended(file, _yaml_files(_folder(domain.configs)), f"scenario of {domain.name}", ())
+    file = _find(scenario, _yaml_files(_folder(domain.configs)), f"{domain.name} scenario")
+    values = _read_extended(file, _yaml_files(_folder(domain.configs)), f"{domain.name} scenario", ())
     changes, texts = parse_settings(settings, "--set")
     named = {"domain": domain.name, "name": Path(file.name).stem.replace("-", "_"), **values}
     return assign(named, changes), str(file), texts
@@ -148,8 +147,6 @@ def _read_extended(
     file: Traversable, known: Mapping[str, Traversable], kind: str, below: tuple[str, ...]
 ) -> dict[str, Any]:
     """The values of a file on top of those of the file it extends."""
-    from interlock.scenarios.checking import merge
-
     if str(file) in below:
         raise BadInput(
             str(file), [f"extends: a circle: {' -> '.join(Path(name).stem for name in (*below, str(file)))}"]
@@ -226,7 +223,7 @@ def _read_yaml(file: Traversable) -> dict[str, Any]:
     try:
         values = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     except yaml.YAMLError as error:
-        raise BadInput(str(file), [f"not YAML: {' '.join(str(error).split())}"]) from error
+        raise BadInput(str(file), [f"not YAML: {first_line(error)}"]) from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(str(file), [f"cannot be read: {error}"]) from error
     if values is None:

@@ -36,10 +36,14 @@ class Screen:
 
     def show(self, renderable: Any) -> None:
         """A table or text for people, on stdout; left out with JSON output."""
-        if not self.as_json:
+        if self.as_json:
+            return
+        if isinstance(renderable, str):
+            print(renderable, flush=True)
+        else:
             from rich.console import Console
 
-            Console(soft_wrap=isinstance(renderable, str), highlight=False).print(renderable)
+            Console(highlight=False).print(renderable)
 
     def result(self, value: Any) -> None:
         """The object for machines, on stdout, if it was asked for."""
