@@ -24,10 +24,10 @@ from interlock.core.evaluation.statistics import (
     clopper_pearson,
     cvar,
     iqm,
+    mean,
     percentile_interval,
     resample_rows,
     resampled,
-    resampled_means,
     worst_decile,
 )
 from interlock.core.policy import Policy
@@ -185,16 +185,16 @@ def _named(chosen: str | None, default: str | None, present: Mapping[str, object
 
 def _mean(values: Array, rows: Array) -> Estimate:
     """Mean and interval of ``(n,)`` values."""
-    return Estimate(float(np.mean(values)), *percentile_interval(resampled_means(values[:, None], rows)[:, 0]))
+    return Estimate(float(np.mean(values)), *percentile_interval(resampled(values, mean, rows)))
 
 
 def _objective(values: Array, objective: Objective, rows: Array) -> ObjectiveEvidence:
-    mean = _mean(values, rows)
+    average = _mean(values, rows)
     iqm_low, iqm_high = percentile_interval(resampled(values, iqm, rows))
     return ObjectiveEvidence(
-        mean=mean.mean,
-        low=mean.low,
-        high=mean.high,
+        mean=average.mean,
+        low=average.low,
+        high=average.high,
         iqm=float(iqm(values)),
         iqm_low=iqm_low,
         iqm_high=iqm_high,
@@ -253,14 +253,14 @@ def _metrics(problem: Problem, policy: str, outcome: Outcomes, rows: Array) -> d
         if not np.isfinite(values).all():
             instance = int(np.flatnonzero(~np.isfinite(values))[0])
             raise BrokenEnvironment(f"metric {metric.name} of policy {policy} is not finite on instance {instance}")
-        mean = _mean(values, rows)
-        found[metric.name] = MetricEvidence(mean.mean, mean.low, mean.high, metric.unit)
+        average = _mean(values, rows)
+        found[metric.name] = MetricEvidence(average.mean, average.low, average.high, metric.unit)
     return found
 
 
 def _bound(bound: Bound, values: Array, rows: Array) -> BoundEvidence:
-    mean = _mean(values, rows) if values.ndim else Estimate(float(values), float(values), float(values))
-    return BoundEvidence(mean.mean, bound.kind, mean.low, mean.high, bound.describe)
+    average = _mean(values, rows) if values.ndim else Estimate(float(values), float(values), float(values))
+    return BoundEvidence(average.mean, bound.kind, average.low, average.high, bound.describe)
 
 
 def _difference(name: str, other: str | None, achieved: Mapping[str, Array], rows: Array) -> Estimate | None:
@@ -285,12 +285,11 @@ def _score(
     if reference is None or ceiling is None:
         return None
     floor = achieved[reference]
-    columns = np.column_stack([achieved[name] - floor, bound_values[ceiling] - floor])
-    own, room = columns.mean(axis=0)
-    draws = resampled_means(columns, rows)
-    if np.sign(draws[:, 1]).min() != np.sign(draws[:, 1]).max() or room == 0.0:
-        return None
-    return Estimate(float(own / room), *percentile_interval(draws[:, 0] / draws[:, 1]))
+    own, room = achieved[name] - floor, bound_values[ceiling] - floor
+    own_draws, room_draws = resampled(own, mean, rows), resampled(room, mean, rows)
+    if room_draws.min() <= 0.0 <= room_draws.max():
+        return None  # the heuristic may be as good as the bound: nothing to divide by
+    return Estimate(float(own.mean() / room.mean()), *percentile_interval(own_draws / room_draws))
 
 
 def _single_ms(problem: Problem, policy: Policy, split: Split, seed: int) -> float:

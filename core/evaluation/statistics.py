@@ -20,7 +20,7 @@ RESAMPLES = 2_000
 LEVEL = 0.95
 """Confidence of an interval: 2.5 % of the resampled values lie on either side."""
 
-_CHUNK = 2_000_000
+_CHUNK = 1_000_000
 """Values gathered at once while resampling (bounds the memory)."""
 
 
@@ -31,6 +31,12 @@ class Estimate:
     mean: float
     low: float
     high: float
+
+
+def mean(values: Array) -> Array:
+    """Mean along the last axis, ``(..., n)`` to ``(...)``."""
+    result: Array = np.mean(values, axis=-1)
+    return result
 
 
 def iqm(values: Array) -> Array:
@@ -129,27 +135,6 @@ def resampled(values: Array, statistic: Callable[[Array], Array], rows: Array) -
     return np.concatenate(parts)
 
 
-def resampled_means(values: Array, rows: Array) -> Array:
-    """The mean of every bootstrap sample, for many columns at the price of one.
-
-    Args:
-        values: ``(n, k)``.
-        rows: from ``resample_rows``.
-
-    Returns:
-        ``(resamples, k)``.
-    """
-    resamples, count = rows.shape
-    means = np.empty((resamples, values.shape[1]))
-    chunk = max(1, _CHUNK // count)
-    for start in range(0, resamples, chunk):
-        block = rows[start : start + chunk]
-        cells = block + count * np.arange(len(block))[:, None]
-        times_drawn = np.bincount(cells.ravel(), minlength=count * len(block)).reshape(len(block), count)
-        means[start : start + chunk] = times_drawn @ values / count
-    return means
-
-
 def percentile_interval(draws: Array, level: float = LEVEL) -> tuple[float, float]:
     """The middle ``level`` share of resampled values ``(resamples,)``: its lower and upper end."""
     low, high = np.quantile(draws, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
@@ -158,7 +143,7 @@ def percentile_interval(draws: Array, level: float = LEVEL) -> tuple[float, floa
 
 def bootstrap(
     values: Array,
-    statistic: Callable[[Array], Array] | None = None,
+    statistic: Callable[[Array], Array] = mean,
     *,
     strata: Array | None = None,
     resamples: int = RESAMPLES,
@@ -169,18 +154,14 @@ def bootstrap(
 
     Args:
         values: ``(n,)``.
-        statistic: reduces the last axis; ``None``: the mean.
+        statistic: reduces the last axis.
         strata: label per value (the training seed), see ``resample_rows``.
         resamples: number of bootstrap samples.
         level: confidence.
         seed: of the draws: the same seed gives the same interval.
     """
     rows = resample_rows(len(values), strata=strata, resamples=resamples, seed=seed)
-    if statistic is None:
-        point, draws = float(np.mean(values)), resampled_means(values[:, None], rows)[:, 0]
-    else:
-        point, draws = float(statistic(values)), resampled(values, statistic, rows)
-    return Estimate(point, *percentile_interval(draws, level))
+    return Estimate(float(statistic(values)), *percentile_interval(resampled(values, statistic, rows), level))
 
 
 def paired_bootstrap(

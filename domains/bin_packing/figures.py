@@ -30,6 +30,8 @@ _RULES = {
     placements.UNSTABLE: ("refused: not supported", "square-open", "#0072B2"),
 }
 _CURVE_INSTANCES = 200
+_MOST_MARKS = 200_000
+"""Cells drawn in all steps of the placement picture together; a fine grid shows fewer steps."""
 
 # fmt: off
 _FACES = np.array([[0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1],
@@ -201,23 +203,26 @@ def _draw_placement(problem: Problem, policies: Mapping[str, Policy], evidence: 
     from plotly import graph_objects as go
 
     name = _featured(policies, evidence)
-    placed = play_first(problem, policies[name], evidence)
+    played = play_first(problem, policies[name], evidence)
     bin_ = _settings(problem).bin
     cell, unit = bin_.cell_size, _unit(problem)
     figure = go.Figure()
     per_step = 2 + len(_RULES)
+    every = -(-len(played) * bin_.length * bin_.width // _MOST_MARKS)
+    numbers = range(0, len(played), max(1, every))
+    placed = [played[number] for number in numbers]
     shown_first = (2 * len(placed)) // 3
-    for number, box in enumerate(placed):
+    for shown, box in enumerate(placed):
         for trace in _placement_traces(_settings(problem), box, unit):
-            trace.visible = number == shown_first
+            trace.visible = shown == shown_first
             figure.add_trace(trace)
     steps = [
         _slide(
             number + 1,
-            [step == number for step in range(len(placed)) for _ in range(per_step)],
+            [step == shown for step in range(len(placed)) for _ in range(per_step)],
             f"{name}: box {number + 1}, {_times(cell * box.item)} {unit}{', turned' if box.orientation else ''}",
         )
-        for number, box in enumerate(placed)
+        for shown, (number, box) in enumerate(zip(numbers, placed, strict=True))
     ]
     figure.update_layout(
         title={"text": steps[shown_first]["args"][1]["title.text"], "y": 0.98, "yanchor": "top"},

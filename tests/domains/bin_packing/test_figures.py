@@ -8,6 +8,7 @@ import pytest
 from interlock.core.evaluation.evidence import evaluate_policies
 from interlock.core.evaluation.record import Evidence
 from interlock.core.testing import check_problem
+from interlock.domains.bin_packing import figures
 from interlock.domains.bin_packing.figures import play_first, utilisation_curves
 from interlock.domains.bin_packing.placements import FEASIBLE, placement_report
 from interlock.domains.bin_packing.problem import BinPackingProblem
@@ -132,3 +133,16 @@ def test_the_spread_has_every_policy_and_bound() -> None:
         assert np.array_equal(trace["x"], evidence.outcomes[trace["name"]].objective)
     assert [shape["x0"] for shape in drawn.layout["shapes"]] == [100.0]
     assert "perfect information: 100.0 %" in drawn.layout["annotations"][0]["text"]
+
+
+def test_a_fine_grid_shows_fewer_steps() -> None:
+    fine = case(stream="rs", bin=BinSettings(length=24, width=24, height=24), items={"low": 5, "high": 12})
+    problem, policies, evidence = fine
+    played = play_first(problem, policies["learned"], evidence)
+    figure = figures.figures(problem)["placement"].draw(policies, evidence)
+    assert len(figure.layout.sliders[0].steps) == len(played)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "_MOST_MARKS", 24 * 24 * 3)
+        figure = figures.figures(problem)["placement"].draw(policies, evidence)
+    labels = [int(step.label) for step in figure.layout.sliders[0].steps]
+    assert labels == list(range(1, len(played) + 1, -(-len(played) // 3)))
