@@ -65,7 +65,7 @@ def write_report(
     name = f"{_words(evidence.domain)}: {evidence.scenario}"
     sections = [
         f"<header><h1>{escape(name)}</h1><p>{escape(problem.scenario.title)}</p></header>",
-        _summary(problem, evidence),
+        _summary(problem, evidence, own_data=bool(run_info.get("data"))),
         _comparison(page, evidence),
         _constraints(page, problem, evidence),
         _differences(page, evidence),
@@ -166,14 +166,14 @@ def _table(caption: str, head: Sequence[str], rows: Sequence[tuple[str, Sequence
     )
 
 
-def _summary(problem: Problem, evidence: Evidence) -> str:
+def _summary(problem: Problem, evidence: Evidence, *, own_data: bool) -> str:
     """What was done, what came out, what to beware of."""
     objective = evidence.objective
     learned = [name for name, policy in evidence.policies.items() if policy.learned]
     rules = [name for name in evidence.policies if name not in learned]
     compared = _listing([f"{name} (learned)" for name in learned] + rules)
     better = "larger" if objective.sense == "maximise" else "smaller"
-    unseen = ", none of which was used in training" if evidence.split == "test" else ""
+    unseen = ", none of which was used in training" if evidence.split == "test" and not own_data else ""
     played = (
         f"{compared} played the same {evidence.instances:,} {evidence.split} instances of scenario {evidence.scenario} "
         f"with the same random numbers (seed {evidence.seed}){unseen}. What counts is {_words(objective.name)} in "

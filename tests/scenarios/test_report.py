@@ -139,6 +139,12 @@ def test_it_says_what_was_done_and_what_came_out(text: str) -> None:
     assert "test_seed: 20210" in words
 
 
+def test_users_own_instances_are_not_called_unseen(tmp_path: Path) -> None:
+    words = Page(written(tmp_path, run_info={**FACTS, "data": "items.csv"})).text()
+    assert "none of which was used in training" not in words
+    assert "items.csv" in words
+
+
 def test_figures_hold_the_numbers_of_the_evidence(text: str) -> None:
     _, evidence, _ = problem_and_evidence(learned=NASTY)
     page = Page(text)
