@@ -39,7 +39,7 @@ _KINDS = {
     "statistical": "an estimate with an interval",
 }
 
-_HIDDEN_FACTS = ("scenario_values", "stages", "warnings", "format")
+_HIDDEN_FACTS = ("scenario_values", "stages", "warnings", "format", "status", "result")
 
 
 def write_report(
@@ -295,15 +295,12 @@ def _differences(page: _Page, evidence: Evidence) -> str:
     """Paired differences from the reference heuristic and from the best baseline."""
     if evidence.reference_heuristic is None or len(evidence.policies) < 2:
         return ""
-    size = max(
-        abs(policy.vs_reference.mean) for policy in evidence.policies.values() if policy.vs_reference is not None
-    )
     head = ["policy", f"against {escape(evidence.reference_heuristic)}"]
     if evidence.best_baseline not in (None, evidence.reference_heuristic):
         head.append(f"against {escape(str(evidence.best_baseline))} <small>(best baseline)</small>")
     rows = []
     for name, policy in evidence.policies.items():
-        cells = [_with_interval(estimate, size, signed=True) for estimate in (policy.vs_reference, policy.vs_best)]
+        cells = [_difference(estimate) for estimate in (policy.vs_reference, policy.vs_best)]
         rows.append((_kind(policy), [_label(name, policy), *cells[: len(head) - 1]]))
     return _section(
         "Paired differences",
@@ -316,6 +313,11 @@ def _differences(page: _Page, evidence: Evidence) -> str:
             partial(report_figures.difference_figure, evidence),
         ),
     )
+
+
+def _difference(estimate: Estimate | None) -> str:
+    like = 0.0 if estimate is None else max(abs(estimate.low), abs(estimate.high))
+    return _with_interval(estimate, like, signed=True)
 
 
 def _domain_figures(page: _Page, problem: Problem, evidence: Evidence, policies: Mapping[str, Policy]) -> str:
@@ -353,7 +355,7 @@ def _scenario(problem: Problem) -> str:
 
 def _facts(run_info: Mapping[str, Any], evidence: Evidence) -> str:
     """How to do it again, and on what it was done."""
-    facts = {key: value for key, value in run_info.items() if key not in _HIDDEN_FACTS}
+    facts = {key: value for key, value in run_info.items() if key not in _HIDDEN_FACTS and value not in (None, "", [])}
     facts.setdefault("scenario_hash", evidence.scenario_hash)
     lines = "".join(f"<dt>{escape(_words(key))}</dt><dd>{_fact(value)}</dd>" for key, value in facts.items())
     return _section("The run", f'<dl class="facts">{lines}</dl>')
@@ -364,4 +366,4 @@ def _fact(value: Any) -> str:
         return ", ".join(f"{escape(str(key))} {_fact(entry)}" for key, entry in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(_fact(entry) for entry in value)
-    return "–" if value is None or value == "" else escape(str(value))
+    return "–" if value is None else escape(str(value))
