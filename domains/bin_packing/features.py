@@ -51,21 +51,26 @@ def _flat_side(padded, square, i, j):
 
 
 @njit(cache=True)
-def _count_map(padded, ceiling, square, sums):
+def _count_map(heights, padded, ceiling, square, square_before, sums):
     """Describe a height map once, so that a placement only has to recount what it changes.
 
     Args:
-        padded: int16 ``(L + 2, W + 2)``, the map inside a border of walls at the ceiling.
+        heights: int16 ``(L, W)``.
+        padded: int16 ``(L + 2, W + 2)``, overwritten with the map inside its border of walls at the ceiling.
         ceiling: height of the bin.
         square: int16 ``(L + 1, W + 1)``, first row and column 0; overwritten with the flat sides.
+        square_before: the same.
         sums: int32 ``(L + 2, W + 2, 8)``, first row and column 0; overwritten with inclusive prefix sums of: steps
             towards x - 1, steps towards y - 1, pits, cells one below the ceiling, level squares of side 2, 3, 4, 5.
     """
-    size_x, size_y = padded.shape[0] - 2, padded.shape[1] - 2
+    size_x, size_y = heights.shape
+    for i in range(size_x):
+        for j in range(size_y):
+            padded[i + 1, j + 1] = heights[i, j]
     for i in range(1, size_x + 1):
         for j in range(1, size_y + 1):
             top = padded[i, j]
-            square[i, j] = _flat_side(padded, square, i, j)
+            square[i, j] = square_before[i, j] = _flat_side(padded, square, i, j)
             side = min(square[i, j], ceiling - top)
             for k in range(_COUNTS):
                 sums[i, j, k] = sums[i - 1, j, k] + sums[i, j - 1, k] - sums[i - 1, j - 1, k]
@@ -179,13 +184,7 @@ def features_one(heights, item, mask, ceiling, padded, square, square_before, su
     size_x, size_y = heights.shape
     cells = size_x * size_y
     out[:] = 0.0
-    for i in range(size_x):
-        for j in range(size_y):
-            padded[i + 1, j + 1] = heights[i, j]
-    _count_map(padded, ceiling, square_before, sums)
-    for i in range(1, size_x + 1):
-        for j in range(1, size_y + 1):
-            square[i, j] = square_before[i, j]
+    _count_map(heights, padded, ceiling, square, square_before, sums)
     total = sums[size_x, size_y]
     for action in range(mask.shape[0]):
         if not mask[action]:
