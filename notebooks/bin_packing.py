@@ -20,7 +20,7 @@ instances = 2000  # held-out sequences
 generations = 20  # of the search
 
 # %%
-from interlock.core.evaluation import evaluate_policies
+from interlock.core.evaluation.evidence import evaluate_policies
 from interlock.core.search.cross_entropy import CrossEntropyConfig, train
 from interlock.core.training import MemoryRun
 from interlock.domains.bin_packing.problem import build
