@@ -1,6 +1,8 @@
 """Run the command line as ``python -m interlock``."""
 
+import sys
+
 from interlock.scenarios.cli import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

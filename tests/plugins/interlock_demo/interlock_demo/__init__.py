@@ -10,7 +10,7 @@ DOMAIN = DomainInfo(
     problem="interlock_demo.problem:build",
     decision="interlock_demo.decision:build",
     configs="interlock_demo:configs",
-    verbs={"demand": "interlock_demo.problem:show_demand"},
+    verbs={"demand": "interlock_demo.commands:demand"},
 )
 
 METHOD = MethodInfo(

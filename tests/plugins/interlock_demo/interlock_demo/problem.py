@@ -93,16 +93,6 @@ def least_cost(scenario: InventoryScenario) -> Array:
     return np.array(value[0])
 
 
-def show_demand(scenario: str = "steady", units: int = 10) -> None:
-    """Show how likely a daily demand is (a verb of this domain alone)."""
-    from interlock.scenarios.loading import load_scenario
-    from interlock_demo import DOMAIN
-
-    chances = demand_probabilities(load_scenario(DOMAIN, scenario))
-    for unit in range(units):
-        print(f"{unit:>3} {chances[unit]:.3f}")
-
-
 def _fill_up_to(level: int, capacity: int, observation: Observation, rng: np.random.Generator) -> Array:
     return np.clip(level - observation["stock"][:, 0], 0, capacity)
 

@@ -1,0 +1,130 @@
+"""Plug-ins of third parties: the example works through every journey, the broken ones break nothing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from interlock.core.errors import UsageError
+from interlock.scenarios import plugins
+
+REASONS = {
+    ("domains", "broken_domain"): "RuntimeError: the licence file is not there",
+    ("domains", "misnamed"): "its entry point is called 'misnamed', the domain itself 'another_name'",
+    ("domains", "not_a_domain"): "interlock_broken_type:TEXT is a str, expected a DomainInfo",
+    ("methods", "broken_method"): "RuntimeError: the licence file is not there",
+    ("solvers", "broken_solver"): "SystemExit: this plug-in gives up",
+}
+
+
+def test_names_are_known_without_an_import():
+    code = (
+        "import sys; from interlock.scenarios import plugins; "
+        "print(*plugins.names('domains'), *plugins.names('methods'), *plugins.names('solvers')); "
+        "print([name for name in sys.modules if name.startswith(('interlock.domains', 'interlock.solvers', 'numpy'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names, modules = done.stdout.splitlines()
+    assert {"bin_packing", "cross_entropy", "mask_ppo", "highs"} <= set(names.split())
+    assert modules == "[]"
+
+
+def test_loading_what_does_not_exist():
+    with pytest.raises(UsageError, match="there is no method 'mask_pp', did you mean 'mask_ppo'"):
+        plugins.load("methods", "mask_pp")
+    with pytest.raises(plugins.Unavailable, match=r"interlock\.core\.problem:Nothing cannot be loaded: AttributeError"):
+        plugins.resolve("interlock.core.problem:Nothing")
+    with pytest.raises(plugins.Unavailable, match=r"No module named 'interlock\.nowhere'"):
+        plugins.resolve("interlock.nowhere:thing")
+
+
+def test_broken_plugins_are_listed_with_their_reason_and_ours_wins_a_name(demo_cli):
+    listed = {(entry["group"], entry["name"]): entry for entry in demo_cli("plugins", "--json").json()["plugins"]}
+    for key, reason in REASONS.items():
+        assert not listed[key]["available"]
+        assert listed[key]["source"] == "interlock-broken 0.0.1"
+        assert reason in listed[key]["reason"]
+    for key in (("domains", "demo_inventory"), ("methods", "demo_levels"), ("solvers", "demo_vertices")):
+        assert listed[key]["available"]
+        assert listed[key]["source"] == "interlock-demo 0.1.0"
+    ours = listed["domains", "bin_packing"]
+    assert (ours["available"], ours["source"].split()[0]) == (True, "interlock")
+    assert ours["reason"] == "also offered by interlock-broken 0.0.1: not used"
+
+
+def test_broken_plugins_break_no_other_command(demo_cli):
+    for command in (["--help"], ["list"], ["doctor"], ["bin_packing", "list"], ["demo-inventory", "list"]):
+        done = demo_cli(*command)
+        assert done.code == 0, done.err
+        assert "Traceback" not in done.out + done.err
+    assert "unavailable" in demo_cli("list").out
+    assert "the licence file is not there" in demo_cli("doctor").out
+    refused = demo_cli("broken_domain", "run", "anything", "--json")
+    assert (refused.code, refused.out) == (1, "")
+    assert "the licence file is not there" in refused.err
+
+
+def test_the_example_domain_passes_the_smoke_kit(third_party: Path, tmp_path: Path):
+    code = (
+        "from interlock.core.testing import check_problem\n"
+        "from interlock.scenarios import journey, loading, plugins\n"
+        "domain = plugins.load('domains', 'demo_inventory')\n"
+        "for name in loading.scenario_names(domain):\n"
+        "    check_problem(journey.build_problem(domain, loading.load_scenario(domain, name)))\n"
+    )
+    environment = {"PYTHONPATH": str(third_party), "PATH": "/usr/bin:/bin"}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+
+
+def test_the_example_solver_agrees_with_highs(third_party: Path, tmp_path: Path):
+    code = (
+        "from interlock.scenarios import plugins\n"
+        "from interlock.solvers.interface import Column, Row, linear_program\n"
+        "program = linear_program({'x': Column(cost=3, upper=4), 'y': Column(cost=5)},"
+        " {'a': Row({'y': 2}, upper=12), 'b': Row({'x': 3, 'y': 2}, upper=18)}, 'maximise')\n"
+        "print(*(plugins.load('solvers', name)().solve(program).objective for name in ('highs', 'demo_vertices')))\n"
+    )
+    environment = {"PYTHONPATH": str(third_party), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+    )
+    assert [float(value) for value in done.stdout.split()] == pytest.approx([36, 36])
+
+
+def test_a_third_party_domain_runs_from_scenario_to_decision(demo_cli):
+    assert {"steady", "busy"} == set(demo_cli("demo-inventory", "list", "--json").json()["scenarios"])
+    demand = demo_cli("demo-inventory", "demand", "steady")
+    assert (demand.code, len(demand.out.splitlines())) == (0, 10)
+
+    run = demo_cli("demo_inventory", "run", "busy", "--json", "--set", "evaluation.test_instances=400")
+    assert run.code == 0, run.err
+    found = run.json()
+    assert list(found)[:4] == ["domain", "scenario", "run", "seconds"]
+    assert next(iter(found["policies"])) == "demo_levels"
+    assert {"newsvendor", "mean_demand"} < set(found["policies"])
+    learned = found["policies"]["demo_levels"]
+    assert learned["constraints"]["lost_sales"]["satisfied"]
+    assert learned["objective"]["mean"] >= found["bounds"]["dynamic_programme"]["value"]
+    assert set(learned["metrics"]["left_over"]) == {"mean", "low", "high", "unit"}
+
+    folder = demo_cli.folder / "runs" / found["run"]
+    for name in (
+        "run.json",
+        "scenario.yaml",
+        "curves.parquet",
+        "checkpoint.safetensors",
+        "evidence.csv",
+        "report.html",
+    ):
+        assert (folder / name).is_file(), name
+    (demo_cli.folder / "request.json").write_text(json.dumps({"stock": 3, "day": 1}))
+    decided = demo_cli("decide", str(folder / "bundle"), "--request", "request.json", "--json")
+    assert decided.code == 0, decided.err
+    assert '"status"' in decided.out
+
+    again = demo_cli("demo_inventory", "compare", "steady", "--policy", found["run"], "--quiet", "--json")
+    assert again.code == 0, again.err
+    assert again.err == ""
+    assert set(again.json()["policies"]) == {"demo_levels", "newsvendor", "mean_demand"}
