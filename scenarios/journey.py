@@ -184,7 +184,7 @@ def carry_out(journey: Journey) -> None:
         Interrupted: the user stopped it; ``--resume`` goes on.
     """
     work = {"train": _train, "compare": _compare, "report": _report, "export": _export}
-    journey.folder.update(status="running")
+    journey.folder.update(status="running", error=None)
     try:
         for name in STAGES[journey.verb]:
             if journey.folder.record["stages"].get(name, {}).get("status") != "done":
@@ -193,7 +193,8 @@ def carry_out(journey: Journey) -> None:
         journey.folder.update(status="done")
     except (Interrupted, KeyboardInterrupt) as error:
         journey.folder.update(status="interrupted")
-        raise Interrupted(str(error) or "interrupted") from error
+        command = f"interlock {journey.domain.name} {journey.verb} --resume {journey.folder.id}"
+        raise Interrupted(f"{str(error) or 'interrupted'}; go on with: {command}") from error
     except Exception as error:
         journey.folder.update(status="failed", error=f"{type(error).__name__}: {error}")
         raise
@@ -274,6 +275,7 @@ def _train(journey: Journey, account: Callable[[], None]) -> None:
     method, folder = journey.method, journey.folder
     if method is None:
         raise UsageError(f"run {folder.id} has no method to train with")
+    problem = journey.problem  # built before the clock of the budget starts
     run = StoredRun(
         folder,
         seed=folder.record["seed"],
@@ -283,7 +285,7 @@ def _train(journey: Journey, account: Callable[[], None]) -> None:
         on_checkpoint=account,
     )
     with run.training(), needing(method.info, "train"):
-        policy: SavedPolicy = plugins.resolve(method.info.train)(journey.problem, method.config, run)
+        policy: SavedPolicy = plugins.resolve(method.info.train)(problem, method.config, run)
     run.write_curves()
     write_folder(folder.path / "policy", policy.save)
     folder.update(budget_spent=run.budget_spent)

@@ -94,20 +94,24 @@ class StoredRun:
         from safetensors.numpy import save
 
         self.write_curves()
-        text = json.dumps({"meta": meta, "rows": len(self.curves), "spent": self.spent()}, default=_plain)
+        warnings = self.folder.record["warnings"]
+        state = {"meta": meta, "rows": len(self.curves), "spent": self.spent(), "warnings": warnings}
+        text = json.dumps(state, default=_plain)
         content = save({name: _contiguous(array) for name, array in arrays.items()}, metadata={"run": text})
         write_bytes(self.folder.path / "checkpoint.safetensors", content)
         self._last_checkpoint = time.monotonic()
         self.on_checkpoint()
 
     def resume(self) -> Checkpoint | None:
-        """The last checkpoint; rows of the curves that came after it are dropped."""
+        """The last checkpoint; rows of the curves and warnings that came after it are dropped."""
         path = self.folder.path / "checkpoint.safetensors"
         if not path.is_file():
             self.curves = []
+            self.folder.update(warnings=[])
             return None
         arrays, state = _read_checkpoint(path)
         self.curves = read_curves(self.folder.path)[: state["rows"]]
+        self.folder.update(warnings=state["warnings"])
         self._before = state["spent"]
         self._start = {"seconds": time.monotonic(), "cpu_seconds": time.process_time()}
         return Checkpoint(arrays, state["meta"])
@@ -127,7 +131,7 @@ class StoredRun:
 
     def warn(self, message: str) -> None:
         """Show a message and keep it for evidence and report; the same message only once."""
-        warnings = self.folder.record.setdefault("warnings", [])
+        warnings = self.folder.record["warnings"]
         if message not in warnings:
             self.screen.warn(message)
             self.folder.update(warnings=[*warnings, message])

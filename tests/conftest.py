@@ -1,4 +1,4 @@
-"""Shared by all tests: where things are, the third-party packages installed aside, and the command line as users run it."""
+"""Shared by all tests: where things are, third-party packages installed aside, the command line as users run it."""
 
 import json
 import os
@@ -95,6 +95,12 @@ class CommandLine:
             check=False,
         )
         return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def command_line() -> type[CommandLine]:
+    """For command lines in other folders than a test's own."""
+    return CommandLine
 
 
 @pytest.fixture
