@@ -38,7 +38,7 @@ class Root(QuickHelp, TyperGroup):
         own = super().get_command(ctx, cmd_name)
         if own is not None:
             return own
-        name = cmd_name.replace("-", "_")
+        name = plugins.known_as(cmd_name, plugins.names("domains"))
         if name not in plugins.names("domains"):
             known = self.list_commands(ctx)
             near = plugins.did_you_mean(name, known)

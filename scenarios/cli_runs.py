@@ -9,7 +9,7 @@ import typer
 
 from interlock.core.errors import UsageError
 from interlock.core.problem import DomainInfo
-from interlock.scenarios import journey, loading, record
+from interlock.scenarios import journey, loading, plugins, record
 from interlock.scenarios.cli_options import Asked, asked, folder
 from interlock.scenarios.running import seconds_of
 from interlock.scenarios.screen import Screen
@@ -100,7 +100,7 @@ def _resumed(domain: DomainInfo, verb: str, options: Asked, screen: Screen) -> j
     if options.sets or options.method or options.method_sets or options.policies or options.data or options.seed:
         raise UsageError("a resumed run keeps its scenario, method, seed and policies; leave those options out")
     found = RunStore(folder(options.store)).open(options.resume)
-    if options.scenario and options.scenario.replace("-", "_") != found.record["scenario"]:
+    if options.scenario and plugins.known_as(options.scenario, [found.record["scenario"]]) != found.record["scenario"]:
         raise UsageError(f"run {found.id} is of scenario {found.record['scenario']}, not {options.scenario}")
     budget = seconds_of(options.budget) if options.budget else None
     work = journey.resume(domain, found, screen=screen, verb=verb, budget=budget)
@@ -111,7 +111,7 @@ def _resumed(domain: DomainInfo, verb: str, options: Asked, screen: Screen) -> j
 def _method(domain: DomainInfo, scenario: Any, options: Asked) -> loading.Method:
     """The method asked for; else the scenario's own, with the settings it changes."""
     own = scenario.method
-    if options.method and (own is None or options.method.replace("-", "_") != own.preset):
+    if options.method and (own is None or plugins.known_as(options.method, [own.preset]) != own.preset):
         return loading.load_method(domain, options.method, None, options.method_sets)
     if own is None:
         names = ", ".join(loading.preset_names(domain))

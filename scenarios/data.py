@@ -9,7 +9,7 @@ from typing import Any
 
 from interlock.core.errors import BadInput, UsageError
 from interlock.scenarios.files import write_bytes
-from interlock.scenarios.plugins import did_you_mean
+from interlock.scenarios.plugins import did_you_mean, known_as
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def get(name: str, source: Path | None = None, target: Path | None = None) -> Pa
         BadInput: the file is not the one that was catalogued.
     """
     known = {entry.name: entry for entry in CATALOGUE}
-    key = name.replace("-", "_")
+    key = known_as(name, known)
     if key not in known:
         raise UsageError(f"there is no data set {name!r}{did_you_mean(key, known)}; there are: {', '.join(known)}")
     return fetch(known[key], target) if source is None else take(known[key], source, target)

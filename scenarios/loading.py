@@ -106,7 +106,7 @@ def load_method(
     """
     from interlock.scenarios.checking import validate
 
-    values, source = _preset_values(domain, preset)
+    name, values, source = _preset_values(domain, preset)
     unknown = sorted(set(values) - {"method", "settings", "title"})
     if unknown or not isinstance(values.get("method"), str):
         problems = [f"{key}: unknown key; there are: method, settings, title" for key in unknown]
@@ -116,8 +116,8 @@ def load_method(
     info = plugins.load("methods", values["method"])
     changes, texts = parse_settings(settings, "--method-set")
     merged = assign(merge(values.get("settings") or {}, scenario_settings or {}), changes)
-    config = validate(plugins.resolve(info.config), merged, source=f"settings of method {preset}", texts=texts)
-    return Method(Path(preset).stem.replace("-", "_"), info, config)
+    config = validate(plugins.resolve(info.config), merged, source=f"settings of method {name}", texts=texts)
+    return Method(name, info, config)
 
 
 def _scenario_values(
@@ -126,21 +126,22 @@ def _scenario_values(
     file = _find(scenario, _yaml_files(_folder(domain.configs)), f"{domain.name} scenario")
     values = _read_extended(file, _yaml_files(_folder(domain.configs)), f"{domain.name} scenario", ())
     changes, texts = parse_settings(settings, "--set")
-    named = {"domain": domain.name, "name": Path(file.name).stem.replace("-", "_"), **values}
+    named = {"domain": domain.name, "name": _stem(file), **values}
     return assign(named, changes), str(file), texts
 
 
-def _preset_values(domain: DomainInfo, preset: str) -> tuple[dict[str, Any], str]:
+def _preset_values(domain: DomainInfo, preset: str) -> tuple[str, dict[str, Any], str]:
+    """Name of the preset, its values, and where they were read."""
     known = {**_yaml_files(_folder(OUR_PRESETS)), **_yaml_files(_folder(domain.configs) / "methods")}
-    name = preset.replace("-", "_")
+    name = plugins.known_as(preset, [*known, *plugins.names("methods")])
     if not _is_path(preset) and name not in known and name in plugins.names("methods"):
-        return {"method": name}, f"method {name}"
+        return name, {"method": name}, f"method {name}"
     if not _is_path(preset) and name not in known:
         everything = preset_names(domain)
         near = plugins.did_you_mean(name, everything)
         raise UsageError(f"there is no method preset {preset!r}{near}; there are: {', '.join(everything)}")
     file = _find(preset, known, "method preset")
-    return _read_extended(file, known, "method preset", ()), str(file)
+    return _stem(file), _read_extended(file, known, "method preset", ()), str(file)
 
 
 def _read_extended(
@@ -183,7 +184,7 @@ def _find(
         if not path.is_file():
             raise UsageError(f"there is no file {path}")
         return path
-    key = name.replace("-", "_")
+    key = plugins.known_as(name, known)
     if key not in known:
         near = plugins.did_you_mean(key, known)
         raise UsageError(f"there is no {kind} {name!r}{near}; there are: {', '.join(sorted(known)) or 'none'}")
@@ -203,7 +204,12 @@ def _folder(reference: str) -> Traversable:
 def _yaml_files(folder: Traversable) -> dict[str, Traversable]:
     if not folder.is_dir():
         return {}
-    return {Path(file.name).stem.replace("-", "_"): file for file in folder.iterdir() if file.name.endswith(".yaml")}
+    return {_stem(file): file for file in folder.iterdir() if file.name.endswith(".yaml")}
+
+
+def _stem(file: Traversable) -> str:
+    """A file's name without its ending, with underscores."""
+    return Path(file.name).stem.replace("-", "_")
 
 
 class _Loader(yaml.SafeLoader):

@@ -57,7 +57,7 @@ def load(group: Group, name: str) -> Any:
         Unavailable: it has one, which cannot be loaded.
     """
     chosen = _chosen(group)
-    key = name.replace("-", "_")
+    key = known_as(name, chosen)
     if key not in chosen:
         raise UsageError(
             f"there is no {group[:-1]} {name!r}{did_you_mean(key, chosen)}; there are: {', '.join(chosen)}"
@@ -99,6 +99,16 @@ def resolve(reference: str) -> Any:
         raise Unavailable(f"{reference} cannot be loaded: {_in_words(error)}") from error
     except AttributeError as error:
         raise Unavailable(f"{reference} cannot be loaded: {_in_words(error)}") from error
+
+
+def known_as(name: str, known: Iterable[str]) -> str:
+    """The known name that a user means: dashes and underscores are alike, and may be left out where that is clear.
+
+    A name that is not known comes back with underscores: ``cut-2`` means ``cut2`` where there is one.
+    """
+    names, key = list(known), name.replace("-", "_")
+    alike = [other for other in names if other.replace("_", "") == key.replace("_", "")]
+    return alike[0] if key not in names and len(alike) == 1 else key
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

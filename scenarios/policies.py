@@ -78,8 +78,8 @@ def named_policy(reference: str, problem: Problem, store: RunStore, seed: int) -
         UsageError: nothing is called so.
     """
     baselines = problem.baselines()
-    if reference.replace("-", "_") in baselines:
-        name = reference.replace("-", "_")
+    name = plugins.known_as(reference, baselines)
+    if name in baselines:
         return name, baselines[name](seed)
     path = Path(reference)
     if (path / "policy.json").is_file() and not (path / "run.json").is_file():

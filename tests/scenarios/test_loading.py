@@ -32,7 +32,9 @@ def test_every_scenario_we_ship_is_valid_and_so_is_its_method(name: str):
 
 
 def test_dashes_and_underscores_are_alike():
-    assert loading.load_scenario(PACKING, "tiny-3") == loading.load_scenario(PACKING, "tiny_3")
+    tiny = loading.load_scenario(PACKING, "tiny_3")
+    assert tiny == loading.load_scenario(PACKING, "tiny-3") == loading.load_scenario(PACKING, "tiny3")
+    assert loading.load_scenario(PACKING, "cut-2") == loading.load_scenario(PACKING, "cut2")
     assert plugins.load("domains", "bin-packing") is PACKING
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from interlock.core.environment import Array, Observation, Split
-from interlock.core.errors import UsageError
+from interlock.core.errors import ProvenInfeasible, UsageError
 from interlock.core.policy import FunctionPolicy, Policy
 from interlock.core.problem import Bound, Constraint, Figure, Metric, Objective
 from interlock_demo import decision
@@ -105,7 +105,16 @@ def _draw_costs(policies: Mapping[str, Policy], evidence: Any) -> Any:
 
 
 def build(scenario: InventoryScenario, data: Path | None = None) -> InventoryProblem:
-    """The problem of a scenario."""
+    """The problem of a scenario.
+
+    Raises:
+        UsageError: there is a data file, for which this domain has no reader.
+        ProvenInfeasible: even a full shelf every morning loses more sales than allowed.
+    """
     if data is not None:
         raise UsageError("demo_inventory has no reader of data files")
+    chance = demand_probabilities(scenario)
+    least = float(np.maximum(np.arange(len(chance)) - scenario.capacity, 0) @ chance)
+    if least > scenario.max_lost:
+        raise ProvenInfeasible(f"a full shelf every day loses {least:.3g} units, max_lost is {scenario.max_lost:g}")
     return InventoryProblem(scenario)

@@ -1,0 +1,194 @@
+"""The command line as users and scripts see it: exit codes, one JSON object on stdout, messages, files."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+import interlock
+
+QUICK = ["--set", "evaluation.test_instances=200"]
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "message"),
+    [
+        ("nothing", 2, "there is no domain or command 'nothing'; there are: list"),
+        ("bin-pakcing list", 2, "did you mean 'bin_packing'?"),
+        ("bin_packing compere cut2", 2, "bin_packing has no verb 'compere', did you mean 'compare'?"),
+        ("bin_packing show", 2, "Missing argument"),
+        ("bin_packing show cut2 --fulll", 2, "No such option: --fulll"),
+        ("bin_packing run", 2, "which scenario? interlock bin_packing run SCENARIO; there are: cut1, cut2"),
+        ("bin_packing run cut3", 2, "there is no bin_packing scenario 'cut3', did you mean 'cut2'?"),
+        ("bin_packing run ./mine.yaml", 2, "there is no file mine.yaml"),
+        ("bin_packing run cut2 --method mask_pp", 2, "no method preset 'mask_pp', did you mean 'mask_ppo'?"),
+        ("bin_packing run cut2 --budget soon", 2, "'soon' is not a duration"),
+        ("bin_packing run cut2 --seed -1", 2, "--seed"),
+        ("bin_packing run cut2 --set items", 2, "--set 'items': expected key=value"),
+        ("bin_packing evaluate cut2", 2, "evaluate takes one policy"),
+        ("bin_packing evaluate tiny_3 --policy lineer12", 2, "there is no policy 'lineer12', did you mean 'linear12'?"),
+        ("bin_packing report nothing", 2, "there is no run 'nothing' in runs"),
+        ("bin_packing export nothing", 2, "there is no run 'nothing' in runs"),
+        ("bin_packing compare tiny_3 --record nothing", 2, "bin_packing has no row 'nothing'"),
+        ("runs show", 2, "which run? interlock runs show RUN"),
+        ("runs delete nothing", 2, "there is no run 'nothing'"),
+        ("data nothing", 2, "there is no data set 'nothing'"),
+        ("decide nowhere", 2, "name the request (--request FILE, or - for stdin), or ask for --selftest"),
+        ("bin_packing show cut2 --set bin.lenght=3 --set items.low=x", 3, "did you mean 'length'?"),
+        ("bin_packing check cut2 --set evaluation.num_envs=0", 3, "evaluation.num_envs: got 0"),
+        (
+            "bin_packing run cut2 --method cross_entropy --method-set elits=3",
+            3,
+            "elits: unknown key, did you mean 'elite'?",
+        ),
+        ("bin_packing evaluate cut2 --policy dbl --data nowhere.csv", 3, "nowhere.csv"),
+    ],
+)
+def test_wrong_use_and_bad_input(cli, command: str, code: int, message: str):
+    done = cli(*command.split(), "--json") if "decide" not in command else cli(*command.split())
+    assert (done.code, done.out) == (code, ""), done.err
+    assert message in done.err
+    assert "Traceback" not in done.err
+
+
+def test_all_problems_are_listed_not_the_first(cli):
+    done = cli("bin_packing", "show", "cut2", "--set", "bin.lenght=3", "--set", "items.low=x", "--set", "zzz=1")
+    assert done.code == 3
+    assert "3 problems" in done.err
+    assert all(part in done.err for part in ("bin.lenght", "items.low", "zzz"))
+
+
+def test_proven_infeasible_gives_4(demo_cli):
+    done = demo_cli("demo-inventory", "run", "steady", "--set", "capacity=3")
+    assert done.code == 4
+    assert "a full shelf every day loses" in done.err
+
+
+def test_a_traceback_only_for_those_who_ask(cli):
+    done = cli("bin_packing", "show", "cut3", "--debug")
+    assert done.code == 2
+    assert "Traceback" in done.err
+    assert "error: there is no bin_packing scenario" in done.err
+
+
+def test_version_and_help(cli):
+    assert cli("--version").out == f"interlock {interlock.__version__}\n"
+    assert "Online 3D bin packing" in cli("--help").out
+    assert "--checkpoint-every" in cli("bin_packing", "run", "--help").out
+
+
+def test_show_schema_and_check(cli):
+    differences = yaml.safe_load(cli("bin-packing", "show", "cut1", "--set", "bin.length=12").out)
+    assert (differences["stream"], differences["bin"]) == ("cut1", {"length": 12})
+    full = yaml.safe_load(cli("bin_packing", "show", "cut1", "--full").out)
+    assert full["bin"]["length"] == 10
+    assert full["evaluation"]["test_instances"] == 2000
+    assert cli("bin_packing", "show", "cut1", "--full", "--json").json() == full
+    (cli.folder / "again.yaml").write_text(cli("bin_packing", "show", "cut1", "--full").out)
+    checked = cli("bin_packing", "check", "again.yaml", "--json").json()
+    assert checked["hash"] == cli("bin_packing", "check", "cut-1", "--json").json()["hash"]
+    assert checked["baselines"][0] == "linear12"
+    assert json.loads(cli("bin_packing", "schema").out)["properties"]["bin"]
+
+
+def test_compare_prints_one_object_and_keeps_a_run(cli):
+    done = cli("bin_packing", "compare", "tiny-3", *QUICK, "--json", "--out", "results")
+    assert done.code == 0, done.err
+    found = done.json()
+    assert list(found) == ["domain", "scenario", "run", "seconds", "policies", "bounds"]
+    assert set(found["policies"]) == {"linear12", "hm_min", "dbl", "first_fit", "random"}
+    for entry in found["policies"].values():
+        assert {"objective", "constraints", "metrics", "decision_ms"} <= set(entry)
+        assert {"mean", "low", "high"} <= set(entry["objective"])
+        assert {"mean", "low", "high", "limit", "satisfied"} <= set(entry["constraints"]["illegal_placements"])
+        assert {"mean", "low", "high", "unit"} == set(entry["metrics"]["items_packed"])
+    assert {"value", "kind"} <= set(found["bounds"]["optimal_online"])
+    assert f"run {found['run']}" in done.err
+    assert "again: interlock bin_packing compare tiny-3 --set evaluation.test_instances=200 --json" in done.err
+
+    folder = cli.folder / "runs" / found["run"]
+    record = json.loads((folder / "run.json").read_text())
+    assert (record["status"], record["verb"], record["seed"]) == ("done", "compare", 0)
+    assert record["versions"]["interlock"] == interlock.__version__
+    assert {"cores", "memory_gb", "system"} <= set(record["machine"])
+    assert record["stages"]["compare"]["cpu_seconds"] > 0
+    assert record["peak_memory_mb"] > 50
+    assert yaml.safe_load((folder / "scenario.yaml").read_text())["evaluation"]["test_instances"] == 200
+    rows = list(csv.DictReader((folder / "evidence.csv").open()))
+    assert {row["name"] for row in rows} == {*found["policies"], *found["bounds"]}
+    assert (cli.folder / "results" / "evidence.csv").read_text() == (folder / "evidence.csv").read_text()
+
+    listed = cli("runs", "--json").json()["runs"]
+    assert [(row["run"], row["status"], row["scenario"]) for row in listed] == [(found["run"], "done", "tiny_3")]
+    assert found["run"] in cli("runs").out
+    assert cli("runs", "show", found["run"][:10], "--json").json()["scenario_hash"] == record["scenario_hash"]
+    report = cli("bin_packing", "report", found["run"], "--out", "results")
+    assert report.code == 0, report.err
+    assert "<html" in (cli.folder / "results" / "report.html").read_text()[:200]
+    refused = cli("bin_packing", "export", found["run"])
+    assert (refused.code, "has no trained policy" in refused.err) == (2, True)
+    assert cli("runs", "delete", found["run"]).code == 0
+    assert not folder.exists()
+
+
+def test_the_same_command_gives_the_same_figures(cli):
+    first, second = (cli("bin_packing", "compare", "tiny_3", *QUICK, "--quiet", "--json") for _ in range(2))
+    assert (first.err, second.err) == ("", "")
+    one, two = (
+        {name: entry["objective"] for name, entry in done.json()["policies"].items()} for done in (first, second)
+    )
+    assert one == two
+
+
+def test_train_then_evaluate_compare_and_export(cli):
+    settings = [part for key in ("generations=2", "instances=100") for part in ("--method-set", key)]
+    trained = cli("bin_packing", "train", "tiny_3", "--method", "cross_entropy", *settings, *QUICK, "--json")
+    assert trained.code == 0, trained.err
+    run = trained.json()["run"]
+    assert run.startswith("tiny_3-cross_entropy-s0-")
+    assert trained.json()["policies"] == {}
+
+    one = cli("bin_packing", "evaluate", "tiny_3", "--policy", run, *QUICK, "--json")
+    (figures,) = one.json()["policies"].values()
+    by_folder = cli("bin_packing", "evaluate", "tiny_3", "--policy", f"runs/{run}/policy", *QUICK, "--json")
+    assert by_folder.json()["policies"]["cross_entropy"]["objective"] == figures["objective"]
+    both = cli("bin_packing", "compare", "tiny_3", "--policy", run, "--policy", f"runs/{run}", *QUICK, "--json")
+    assert {"cross_entropy", f"cross_entropy (runs/{run})", "linear12"} < set(both.json()["policies"])
+
+    exported = cli("bin_packing", "export", run, "-o", "tiny.bundle")
+    assert exported.code == 0, exported.err
+    assert cli("decide", "tiny.bundle", "--selftest").code == 0
+
+
+def test_evaluating_on_a_users_file(cli):
+    (cli.folder / "boxes.csv").write_text("stream_id,position,length,width,height\na,0,1,2,1\na,1,2,2,2\nb,0,1,1,1\n")
+    done = cli("bin_packing", "evaluate", "tiny_3", "--policy", "linear12", "--data", "boxes.csv", "--json")
+    assert done.code == 0, done.err
+    record = json.loads((cli.folder / "runs" / done.json()["run"] / "run.json").read_text())
+    assert Path(record["data"]) == (cli.folder / "boxes.csv").resolve()
+    packed = done.json()["policies"]["linear12"]["metrics"]["items_packed"]["mean"]
+    assert packed == pytest.approx(1.5)
+
+
+def test_without_torch_training_names_the_extra(cli):
+    (cli.folder / "site" / "torch").mkdir(parents=True)
+    (cli.folder / "site" / "torch" / "__init__.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n"
+    )
+    without = type(cli)(cli.folder, cli.folder / "site")
+    done = without("bin_packing", "run", "tiny_3", "--method", "mask_ppo", *QUICK)
+    assert done.code == 2, done.err
+    assert "pip install 'interlock[train]'" in done.err
+    search = ["--method", "cross_entropy", "--method-set", "generations=1"]
+    assert without("bin_packing", "run", "tiny_3", *search, *QUICK).code == 0
+
+
+def test_doctor(cli):
+    found = cli("doctor", "--json", "--store", "elsewhere").json()
+    assert found["versions"]["interlock"] == interlock.__version__
+    assert found["store"] == {"folder": "elsewhere", "writable": True, "runs": 0}
+    assert found["extras"]["train"] == []
+    assert found["problems"] == []
+    assert "no problems" in cli("doctor").out
