@@ -233,16 +233,11 @@ def _list_runs(screen: Screen, store: Any) -> None:
     if not rows:
         screen.show(f"no runs in {store.folder}")
         return
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("run", "status", "scenario", "verb", "seconds", "result"):
-        table.add_column(column, justify="right" if column == "seconds" else "left", no_wrap=column == "run")
+    width = max(len(row["run"]) for row in rows)
+    screen.show(f"{'run':<{width}}  {'status':<11}  {'domain':<15}  {'verb':<8}  {'seconds':>7}  result")
     for row in rows:
-        seconds = f"{row['seconds']:.0f}"
-        scenario = f"{row['domain']} {row['scenario']}"
-        table.add_row(row["run"], row["status"], scenario, row["verb"], seconds, row["result"] or "")
-    screen.show(table)
+        about = f"{row['status']:<11}  {row['domain']:<15}  {row['verb']:<8}  {row['seconds']:>7.0f}"
+        screen.show(f"{row['run']:<{width}}  {about}  {row['result'] or ''}".rstrip())
 
 
 def _unavailable(name: str, error: plugins.Unavailable) -> Any:

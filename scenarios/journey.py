@@ -303,8 +303,9 @@ def _compare(journey: Journey, account: Callable[[], None]) -> None:
     evidence = replace(evidence, warnings=(*evidence.warnings, *folder.record["warnings"]))
     evidence.save(folder.path)
     write_text(folder.path / "evidence.csv", _csv(evidence.to_csv_rows()))
-    best = next(iter(evidence.policies.values()))
-    folder.update(result=f"{best.objective.mean:.4g} {evidence.objective.unit}")
+    learned = [policy for policy in evidence.policies.values() if policy.learned]
+    shown = next(iter(learned or evidence.policies.values()))
+    folder.update(result=f"{shown.objective.mean:.4g} {evidence.objective.unit}")
 
 
 def _report(journey: Journey, account: Callable[[], None]) -> None:

@@ -39,6 +39,15 @@ def stage(folder: Path, name: str) -> str:
     return record_of(folder)["stages"].get(name, {}).get("status", "")
 
 
+def training(run: Path) -> dict[str, Any]:
+    """What training came to, but for the time it took."""
+    return {
+        "policy": (run / "policy" / "policy.safetensors").read_bytes(),
+        "about": json.loads((run / "policy" / "policy.json").read_text()),
+        "curves": [{k: v for k, v in row.items() if not k.startswith("time/")} for row in read_curves(run)],
+    }
+
+
 def outcome(run: Path) -> dict[str, Any]:
     """Everything a run came to, but for the time it took."""
 
@@ -47,12 +56,7 @@ def outcome(run: Path) -> dict[str, Any]:
             return {key: timeless(entry) for key, entry in value.items() if key not in TIMES}
         return value
 
-    return {
-        "policy": (run / "policy" / "policy.safetensors").read_bytes(),
-        "about": json.loads((run / "policy" / "policy.json").read_text()),
-        "curves": [{k: v for k, v in row.items() if not k.startswith("time/")} for row in read_curves(run)],
-        "evidence": timeless(json.loads((run / "evidence.json").read_text())),
-    }
+    return {**training(run), "evidence": timeless(json.loads((run / "evidence.json").read_text()))}
 
 
 @pytest.fixture(scope="module")
@@ -160,17 +164,25 @@ def test_what_cannot_be_resumed(demo_cli):
     assert outcome(the_run(demo_cli.folder)) == before
 
 
-def test_the_real_search_on_bin_packing_survives_a_kill_too(cli, command_line, tmp_path_factory):
-    command = ["bin_packing", "run", "tiny_3", "--method", "cross_entropy", "--set", "evaluation.test_instances=300"]
-    settings = [part for key in ("generations=6", "instances=400") for part in ("--method-set", key)]
+SMALL = {
+    "cross_entropy": ("generations=6", "instances=400"),
+    "mask_ppo": ("steps=40000", "validate_every=8000", "num_envs=32"),
+}
+
+
+@pytest.mark.parametrize("method", SMALL)
+def test_the_methods_we_ship_survive_a_kill_too(cli, command_line, tmp_path_factory, method: str):
+    command = ["bin_packing", "train", "tiny_3", "--method", method, "--checkpoint-every", "0.1s"]
+    command += [part for key in SMALL[method] for part in ("--method-set", key)]
     whole = command_line(tmp_path_factory.mktemp("whole"))
-    assert whole(*command, *settings).code == 0
-    process = cli.start(*command, *settings)
+    done = whole(*command)
+    assert done.code == 0, done.err
+    process = cli.start(*command)
     wait_for(lambda: any(len(read_curves(run)) >= 2 for run in (cli.folder / "runs").glob("*")), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     run = the_run(cli.folder)
     assert not (run / "policy").exists()
-    resumed = cli("bin_packing", "run", "--resume", run.name)
+    resumed = cli("bin_packing", "train", "--resume", run.name)
     assert resumed.code == 0, resumed.err
-    assert outcome(run) == outcome(the_run(whole.folder))
+    assert training(run) == training(the_run(whole.folder))
