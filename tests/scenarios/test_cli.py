@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 import interlock
+from interlock.scenarios.cli import main
 
 QUICK = ["--set", "evaluation.test_instances=200"]
 
@@ -46,11 +47,14 @@ QUICK = ["--set", "evaluation.test_instances=200"]
         ("bin_packing evaluate cut2 --policy dbl --data nowhere.csv", 3, "nowhere.csv"),
     ],
 )
-def test_wrong_use_and_bad_input(cli, command: str, code: int, message: str):
-    done = cli(*command.split(), "--json") if "decide" not in command else cli(*command.split())
-    assert (done.code, done.out) == (code, ""), done.err
-    assert message in done.err
-    assert "Traceback" not in done.err
+def test_wrong_use_and_bad_input(tmp_path: Path, monkeypatch, capsys, command: str, code: int, message: str):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("INTERLOCK_STORE", raising=False)
+    assert main([*command.split(), "--json"]) == code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert message in printed.err
+    assert "Traceback" not in printed.err
 
 
 def test_all_problems_are_listed_not_the_first(cli):
