@@ -168,7 +168,7 @@ def _set_down(padded, i0, i1, j0, j1, height):
 
 @njit(cache=True)
 def features_one(heights, item, mask, ceiling, padded, square, square_before, sums, out):
-    """Features of every feasible placement of one state; rows of infeasible actions are left at zero.
+    """Features of every feasible placement of one state; rows of other actions are left at zero.
 
     Args:
         heights: int16 ``(L, W)``.
@@ -193,6 +193,8 @@ def features_one(heights, item, mask, ceiling, padded, square, square_before, su
         length, width = (item[0], item[1]) if action < cells else (item[1], item[0])
         i0, j0 = cell // size_y + 1, cell % size_y + 1
         i1, j1 = i0 + length - 1, j0 + width - 1
+        if i1 > size_x or j1 > size_y:  # whatever the mask says, never write beyond the map
+            continue
         z, below = _set_down(padded, i0, i1, j0, j1, item[2])
         top = z + item[2]
         row = out[action]
