@@ -172,9 +172,11 @@ def read_curves(folder: Path) -> list[dict[str, float]]:
     path = folder / "curves.parquet"
     if not path.is_file():
         return []
+    import io
+
     from pyarrow import parquet
 
-    rows = parquet.read_table(path).to_pylist()
+    rows = parquet.read_table(io.BytesIO(path.read_bytes())).to_pylist()  # read once: it may be replaced meanwhile
     return [{name: value for name, value in row.items() if value is not None} for row in rows]
 
 
