@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from interlock.core.errors import UsageError
+from interlock.core.errors import InterlockError, UsageError
 from interlock.core.problem import DomainInfo
 from interlock.scenarios import plugins
 from interlock.scenarios.cli_options import (
@@ -125,6 +125,7 @@ def check(
     scenario: Scenario,
     sets: Sets = None,
     data: Data = "",
+    kit: Annotated[bool, typer.Option("--kit", help="also play it: the checks that every domain passes")] = False,
     as_json: Json = False,
 ) -> None:
     """Check a scenario; list every problem.
@@ -140,6 +141,8 @@ def check(
     if checked.method is not None:
         method = loading.load_method(context.obj, checked.method.preset, checked.method.settings)
     problem = build_problem(context.obj, checked, Path(data) if data else None)
+    if kit:
+        _play_kit(problem)
     found = {
         "domain": context.obj.name,
         "scenario": checked.name,
@@ -155,6 +158,20 @@ def check(
     import yaml
 
     screen.show(yaml.safe_dump({"ok": True, **found}, sort_keys=False, allow_unicode=True).rstrip())
+
+
+def _play_kit(problem: Any) -> None:
+    """The smoke kit.
+
+    Raises:
+        InterlockError: listing what failed.
+    """
+    from interlock.core.testing import check_problem
+
+    try:
+        check_problem(problem)
+    except AssertionError as error:
+        raise InterlockError(str(error)) from error
 
 
 @verbs.command()

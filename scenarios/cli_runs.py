@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +41,8 @@ def make_run(context: typer.Context, verb: str) -> None:
         work = _started(domain, verb, options, screen, context.find_root().obj)
     run = work.folder
     screen.say(f"run {run.id}")
-    journey.carry_out(work)
+    with redirect_stdout(sys.stderr):  # whatever methods, domains and libraries print
+        journey.carry_out(work)
     evidence = None if verb == "train" else journey.evidence_of(run)
     if evidence is not None:
         from interlock.scenarios.console import evidence_table

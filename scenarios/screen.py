@@ -16,6 +16,8 @@ PLAIN_EVERY = 30.0
 class Screen:
     """The user's side of a command.
 
+    Results go to what stdout is now, even while it is redirected.
+
     Args:
         as_json: results are one JSON object on stdout, and nothing else goes there.
         quiet: no progress and no messages but warnings.
@@ -24,6 +26,7 @@ class Screen:
     def __init__(self, *, as_json: bool = False, quiet: bool = False):
         self.as_json = as_json
         self.quiet = quiet
+        self.out = sys.stdout
 
     def say(self, message: str) -> None:
         """A message, unless quiet."""
@@ -39,16 +42,16 @@ class Screen:
         if self.as_json:
             return
         if isinstance(renderable, str):
-            print(renderable, flush=True)
+            print(renderable, file=self.out, flush=True)
         else:
             from rich.console import Console
 
-            Console(highlight=False).print(renderable)
+            Console(highlight=False, file=self.out).print(renderable)
 
     def result(self, value: Any) -> None:
         """The object for machines, on stdout, if it was asked for."""
         if self.as_json:
-            print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
+            print(json.dumps(value, ensure_ascii=False, allow_nan=False), file=self.out, flush=True)
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Progress]:
