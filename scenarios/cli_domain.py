@@ -273,8 +273,11 @@ def run(
 def report(context: typer.Context, run: Run, out: Out = "", store: Store = "", as_json: Json = False) -> None:
     """Write the HTML report of a run."""
     from interlock.scenarios import cli_runs, journey
+    from interlock.scenarios.files import check_folder
 
     screen = Screen(as_json=as_json)
+    if out:
+        check_folder(Path(out), "--out")
     stored, problem = cli_runs.stored(context.obj, run, store, with_data=True)
     path = Path(out) / "report.html" if out else stored.path / "report.html"
     journey.write_report(stored, path, problem)

@@ -35,6 +35,8 @@ def make_run(context: typer.Context, verb: str) -> None:
     options = asked(context)
     screen = Screen(as_json=options.as_json, quiet=options.quiet)
     row = record.find_row(domain.name, options.record) if options.record else None
+    if options.out:
+        journey.check_target(Path(options.out), verb)
     if options.resume:
         work = _resumed(domain, verb, options, screen)
     else:

@@ -8,6 +8,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from interlock.core.errors import UsageError
+
+
+def check_folder(path: Path, option: str) -> None:
+    """See that a folder is there or can be made.
+
+    Args:
+        path: the folder.
+        option: that named it, for the message.
+
+    Raises:
+        UsageError: it, or a folder above it, is something else.
+    """
+    for place in (path, *path.parents):
+        if place.exists() or place.is_symlink():
+            if not place.is_dir():
+                raise UsageError(f"{option} {path}: {place} is there and is not a folder")
+            return
+
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file in one step; its folder is made if it is missing."""

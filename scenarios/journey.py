@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from interlock.core.errors import Interrupted, UsageError
 from interlock.core.problem import DomainInfo, MethodInfo
 from interlock.scenarios import machine, plugins
-from interlock.scenarios.files import write_bytes, write_folder, write_text
+from interlock.scenarios.files import check_folder, write_bytes, write_folder, write_text
 from interlock.scenarios.loading import Method
 from interlock.scenarios.policies import load_policy, needing, policies_of
 from interlock.scenarios.screen import Screen
@@ -38,6 +38,10 @@ STAGES: dict[str, tuple[str, ...]] = {
     "run": ("train", "compare", "report", "export"),
 }
 """Verb -> the stages it consists of."""
+
+COPIED_FILES = ("evidence.json", "evidence.csv", "report.html")
+COPIED_FOLDERS = ("policy", "bundle")
+"""What ``--out`` copies, as far as the run has it."""
 
 
 @dataclass
@@ -167,8 +171,9 @@ def resume(domain: DomainInfo, folder: RunFolder, *, screen: Screen, verb: str, 
         screen.warn(f"run {folder.id} began with interlock {record['versions']['interlock']}, this is {installed}")
     if budget is not None:
         folder.update(budget=budget)
-        if folder.record.get("budget_spent") and budget > folder.record["stages"]["train"]["seconds"]:
-            folder.update(stages={}, budget_spent=False)
+        trained = folder.record["stages"].get("train")
+        if folder.record.get("budget_spent") and budget > trained["seconds"]:
+            folder.update(stages={"train": {**trained, "status": "stopped"}}, budget_spent=False)
     return Journey(domain, scenario_of(domain, folder), _method_of(folder), folder, screen)
 
 
@@ -216,12 +221,44 @@ def evidence_of(folder: RunFolder) -> Evidence:
     return Evidence.load(folder.path)
 
 
+def check_target(target: Path, verb: str) -> None:
+    """See that the results of a run may be copied into a folder: nothing is replaced there but results of ours.
+
+    Args:
+        target: the folder.
+        verb: of the run; only what trains makes a policy and a bundle.
+
+    Raises:
+        UsageError: the folder cannot be one, or something else has a name that is needed.
+    """
+    from interlock.operations.bundle import is_bundle
+
+    check_folder(target, "--out")
+    for name in COPIED_FILES:
+        if (target / name).is_dir():
+            raise UsageError(f"--out {target}: {target / name} is a folder, a file of this name is to be written")
+    if "train" not in STAGES[verb]:
+        return
+    for name in COPIED_FOLDERS:
+        path = target / name
+        if not path.exists() and not path.is_symlink():
+            continue
+        ours = is_bundle(path) if name == "bundle" else (path / "policy.json").is_file()
+        if path.is_symlink() or not path.is_dir() or (any(path.iterdir()) and not ours):
+            raise UsageError(f"--out {target}: {path} exists and is no {name} of ours: name another folder, or move it")
+
+
 def copy_results(folder: RunFolder, target: Path) -> None:
-    """Copy what a run came to (evidence, report, policy, bundle) into another folder."""
-    for name in ("evidence.json", "evidence.csv", "report.html"):
+    """Copy what a run came to (evidence, report, policy, bundle) into another folder.
+
+    Raises:
+        UsageError: as ``check_target``.
+    """
+    check_target(target, folder.record["verb"])
+    for name in COPIED_FILES:
         if (folder.path / name).is_file():
             write_bytes(target / name, (folder.path / name).read_bytes())
-    for name in ("policy", "bundle"):
+    for name in COPIED_FOLDERS:
         if (folder.path / name).is_dir():
             write_folder(target / name, partial(shutil.copytree, folder.path / name, dirs_exist_ok=True))
 

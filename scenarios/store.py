@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from interlock.core.errors import BadInput, InterlockError, UsageError
-from interlock.scenarios.files import write_json
+from interlock.scenarios.files import check_folder, write_json
 from interlock.scenarios.plugins import did_you_mean
 
 FORMAT = 1
@@ -95,10 +95,14 @@ class RunStore:
 
     Args:
         folder: where they are; made with the first run. Default: ``$INTERLOCK_STORE``, else ``runs``.
+
+    Raises:
+        UsageError: this is no folder and cannot become one.
     """
 
     def __init__(self, folder: Path | None = None):
         self.folder = folder if folder is not None else Path(os.environ.get("INTERLOCK_STORE") or "runs")
+        check_folder(self.folder, "the run store")
 
     def create(self, label: str, record: Mapping[str, Any]) -> RunFolder:
         """A new run, locked for this process; its name is the label and the time.

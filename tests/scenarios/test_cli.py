@@ -196,3 +196,37 @@ def test_doctor(cli):
     assert found["extras"]["train"] == []
     assert found["problems"] == []
     assert "no problems" in cli("doctor").out
+
+
+TUNED = ["--method", "cross_entropy", "--method-set", "generations=1", "--method-set", "instances=100", *QUICK]
+
+
+@pytest.mark.parametrize("name", ["policy", "bundle"])
+def test_out_never_replaces_what_is_not_ours(tmp_path: Path, monkeypatch, capsys, name: str):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("INTERLOCK_STORE", raising=False)
+    command = ["bin_packing", "run", "tiny_3", *TUNED, "--out", "mine"]
+    own = tmp_path / "mine" / name / "thesis.txt"
+    own.parent.mkdir(parents=True)
+    own.write_text("years of work")
+    assert main(command) == 2
+    assert f"mine/{name} exists and is no {name} of ours" in capsys.readouterr().err
+    assert own.read_text() == "years of work"
+    assert not (tmp_path / "runs").exists(), "refused before anything starts"
+    own.unlink()
+    assert main(command) == 0, "an empty folder may be used"
+    before = (tmp_path / "mine" / "policy" / "policy.json").read_text()
+    assert main(command) == 0, "results of ours may be replaced"
+    assert (tmp_path / "mine" / "policy" / "policy.json").read_text() == before
+    assert (tmp_path / "mine" / "bundle" / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "options", [("--out", "file"), ("--out", "file/below"), ("--store", "file"), ("--store", "file/below")]
+)
+def test_a_file_where_a_folder_is_meant(tmp_path: Path, monkeypatch, capsys, options: tuple[str, str]):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("mine")
+    assert main(["bin_packing", "compare", "tiny_3", *QUICK, *options]) == 2
+    assert "file is there and is not a folder" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]

@@ -137,10 +137,16 @@ def test_a_spent_budget_gives_5_and_more_budget_goes_on(demo_cli, uninterrupted)
     run = the_run(demo_cli.folder)
     assert 3 <= len(read_curves(run)) < 21
     assert (run / "bundle").is_dir()
+    before = record_of(demo_cli.folder)["stages"]["train"]
 
     more = demo_cli("demo_inventory", "run", "--resume", run.name, "--budget", "5m")
     assert more.code == 0, more.err
     assert outcome(run) == uninterrupted
+    after = record_of(demo_cli.folder)
+    assert after["stages"]["train"]["seconds"] > before["seconds"] + 1.0, "1 s before, more than 1 s since"
+    assert after["stages"]["train"]["cpu_seconds"] > before["cpu_seconds"]
+    assert after["seconds"] > after["stages"]["train"]["seconds"]
+    assert list(after["stages"]) == ["train", "compare", "report", "export"]
 
 
 def test_what_cannot_be_resumed(demo_cli):
