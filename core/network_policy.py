@@ -126,8 +126,7 @@ def load_network_policy(folder: Path, problem: Problem) -> NetworkPolicy:
     Raises:
         BadInput: the folder is damaged, or the policy was made for other observations or actions than this problem has.
     """
-    arrays, description = load_arrays(folder)
-    description.pop("format")
+    arrays, description = load_arrays(folder, problem.scenario)
     encoder = problem.encoders()[description["encoder"]]
     first = problem.environment(1, seed=0, split="train").reset()
     example = encoder(first)

@@ -13,6 +13,7 @@ from interlock.core.errors import BadInput, UsageError
 
 if TYPE_CHECKING:
     from interlock.core.problem import Problem
+    from interlock.core.scenario import Scenario
 
 Encoder = Callable[[Observation], dict[str, Array]]
 """Raw observation -> named float32 arrays with the same leading axis: the inputs of a network or scorer."""
@@ -201,11 +202,12 @@ def save_arrays(folder: Path, arrays: Mapping[str, Array], description: Mapping[
     (folder / "policy.json").write_text(text + "\n", encoding="utf-8")
 
 
-def load_arrays(folder: Path) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Read what ``save_arrays`` wrote.
+def load_arrays(folder: Path, scenario: "Scenario") -> tuple[dict[str, Array], dict[str, Any]]:
+    """Read what ``save_arrays`` wrote: the arrays, and the description without its format.
 
     Raises:
-        BadInput: files are missing or of another format version.
+        BadInput: files are missing, of another format version, or the policy was made for another signature than the
+            scenario's.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -215,14 +217,10 @@ def load_arrays(folder: Path) -> tuple[dict[str, Array], dict[str, Any]]:
         arrays: dict[str, Array] = load_file(folder / "policy.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise BadInput(str(folder), [f"not a readable policy folder: {error}"]) from error
-    if description.get("format") != POLICY_FORMAT:
-        raise BadInput(
-            str(folder),
-            [f"policy format {description.get('format')!r}, this version reads {POLICY_FORMAT}: train again"],
-        )
+    written = description.pop("format", None)
+    if written != POLICY_FORMAT:
+        raise BadInput(str(folder), [f"policy format {written!r}, this version reads {POLICY_FORMAT}: train again"])
+    made_for, here = description.get("signature", {}), scenario.signature()
+    if made_for != here:
+        raise BadInput(str(folder), [f"the policy was made for {made_for}; this scenario has {here}"])
     return arrays, description
-
-
-def as_single(observation: Observation, row: int = 0) -> Mapping[str, Array]:
-    """One row of an observation, as a batch of one."""
-    return {name: values[row : row + 1] for name, values in observation.items()}

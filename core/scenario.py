@@ -49,6 +49,10 @@ class Scenario(Settings):
         """The resolved scenario as JSON with sorted keys: the same numbers give the same text."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
 
+    def signature(self) -> dict[str, Any]:
+        """What a trained policy is tied to, JSON-ready: one made for another signature is refused. Default: nothing."""
+        return {}
+
     def hash(self) -> str:
         """Identifies the numbers of this scenario: first 16 hexadecimal digits of the SHA-256 of the canonical JSON."""
         return hashlib.sha256(self.canonical_json().encode()).hexdigest()[:16]

@@ -7,10 +7,11 @@ from torch import nn
 from interlock.core.actor_critic.config import ImitationSettings
 from interlock.core.actor_critic.rollout import Rollout, collect, to_tensors
 from interlock.core.environment import BatchEnvironment, Observation
-from interlock.core.errors import Interrupted
 from interlock.core.network_policy import NetworkPolicy
 from interlock.core.policy import Policy
-from interlock.core.training import Run
+
+CHUNK = 64
+"""Steps per row between fits."""
 
 
 def imitate(
@@ -18,13 +19,13 @@ def imitate(
     teacher: Policy,
     environment: BatchEnvironment,
     observation: Observation,
+    optimiser: torch.optim.Optimizer,
     settings: ImitationSettings,
-    run: Run,
     rng: np.random.Generator,
     *,
     gamma: float,
 ) -> Observation:
-    """Train actor and critic of a policy on a teacher's actions and on the returns that followed.
+    """Play ``CHUNK`` steps per row, and train actor and critic on the teacher's actions and on the returns.
 
     Half of the environment rows follow the teacher, half the student as it learns, so that the states the student
     reaches by itself are labelled too.
@@ -34,38 +35,24 @@ def imitate(
         teacher: gives the labels.
         environment: what is played.
         observation: its current view.
+        optimiser: of the network.
         settings: amounts.
-        run: for progress and interruption.
         rng: of the minibatches.
         gamma: discount of the returns.
 
     Returns:
         The environment's view afterwards.
-
-    Raises:
-        Interrupted: the user stopped the run.
     """
-    optimiser = torch.optim.Adam(policy.network.parameters(), lr=settings.learning_rate)
-    rows = environment.num_envs
-    length = 64
-    chunks = max(1, settings.steps // (rows * length))
-    follow_teacher = np.arange(rows) % 2 == 0
-    for chunk in range(chunks):
-        labels: list[np.ndarray] = []
+    follow_teacher = np.arange(environment.num_envs) % 2 == 0
+    labels: list[np.ndarray] = []
 
-        def act(view: Observation, labels: list[np.ndarray] = labels) -> np.ndarray:
-            label = teacher.act(view)
-            labels.append(label)
-            return np.where(follow_teacher, label, policy.act(view, deterministic=True))
+    def act(view: Observation) -> np.ndarray:
+        labels.append(teacher.act(view))
+        return np.where(follow_teacher, labels[-1], policy.act(view, deterministic=True))
 
-        rollout, observation = collect(policy, environment, observation, length, act=act)
-        returns = rollout.advantages(gamma=gamma, decay=1.0) + rollout.values
-        _fit(policy.network, optimiser, rollout, np.stack(labels), returns, settings, rng)
-        run.progress((chunk + 1) * rows * length, chunks * rows * length)
-        if run.interrupted():
-            raise Interrupted("stopped during the warm start")
-        if run.out_of_time():
-            break
+    rollout, observation = collect(policy, environment, observation, CHUNK, act=act)
+    returns = rollout.advantages(gamma=gamma, decay=1.0) + rollout.values
+    _fit(policy.network, optimiser, rollout, np.stack(labels), returns, settings, rng)
     return observation
 
 

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from interlock.core.actor_critic.config import MaskPPOConfig
-from interlock.core.actor_critic.imitation import imitate
+from interlock.core.actor_critic.imitation import CHUNK, imitate
 from interlock.core.actor_critic.rollout import Rollout, collect, to_tensors
-from interlock.core.environment import Array
+from interlock.core.environment import Array, BatchEnvironment
 from interlock.core.errors import Interrupted, UsageError
 from interlock.core.evaluation.protocol import play
 from interlock.core.network_policy import NetworkPolicy
@@ -38,46 +38,59 @@ def train(problem: Problem, config: MaskPPOConfig, run: Run) -> NetworkPolicy:
     observation = environment.reset()
     policy = _new_policy(problem, config, run, observation, int(seeds[1]))
     policy.seed(int(seeds[2]))
-    for constraint in problem.constraints:
-        if constraint.kind != "hard":
-            run.warn(f"mask_ppo maximises the objective only: constraint {constraint.name} is measured, not enforced")
-    optimiser = torch.optim.Adam(policy.network.parameters(), lr=config.learning_rate, eps=1e-5)
+    for name in (constraint.name for constraint in problem.constraints if constraint.kind != "hard"):
+        run.warn(f"mask_ppo maximises the objective only: constraint {name} is measured, not enforced")
     best = _Best(problem, policy)
-    done, next_validation = 0, 0
+    teacher = None if config.imitation.teacher is None else _teacher(problem, config.imitation.teacher)
+    chunk_steps = config.num_envs * CHUNK
+    chunks = 0 if teacher is None else max(1, config.imitation.steps // chunk_steps)
+    chunk, done, next_validation, validated = 0, 0, 0, None
     checkpoint = run.resume()
     if checkpoint is not None:
-        done, next_validation = int(checkpoint.meta["steps"]), int(checkpoint.meta["next_validation"])
+        meta = checkpoint.meta
+        chunk, done, next_validation, validated = (
+            meta[name] for name in ("chunk", "steps", "next_validation", "validated")
+        )
         observation = environment.restore(_part(checkpoint.arrays, "environment/"))
+    optimiser = _optimiser(policy, config, warming=chunk < chunks)
+    if checkpoint is not None:
         _load_state(checkpoint, policy, optimiser, best)
-    elif config.imitation.teacher is not None:
-        teacher = _teacher(problem, config.imitation.teacher)
-        rng = np.random.default_rng([int(seeds[3]), 2**31])
-        observation = imitate(policy, teacher, environment, observation, config.imitation, run, rng, gamma=config.gamma)
-    per_update = config.num_envs * config.rollout
     while True:
-        if done >= next_validation or done >= config.steps:
+        warming = chunk < chunks
+        last = done >= config.steps or run.out_of_time()
+        position = chunk * chunk_steps + done
+        due = not warming and done >= next_validation
+        if validated != position and (due or last):
             value = best.validate()
             run.log(done, {"eval/objective": value, "eval/best": best.value})
-            next_validation += config.validate_every
+            validated = position
+            next_validation = done + config.validate_every if due else next_validation
         stopped = run.interrupted()
-        if stopped or run.checkpoint_due() or done >= config.steps:
-            run.checkpoint(
-                _state(policy, optimiser, best) | {f"environment/{k}": v for k, v in environment.state().items()},
-                {"steps": done, "next_validation": next_validation, "best": best.value},
-            )
+        if stopped or last or run.checkpoint_due():
+            counters = {"chunk": chunk, "steps": done, "next_validation": next_validation, "validated": validated}
+            _save(run, counters, policy, optimiser, best, environment)
         if stopped:
             raise Interrupted(f"stopped after {done} of {config.steps} environment steps")
-        if done >= config.steps or run.out_of_time():
-            break
-        share = 1.0 - (1.0 - config.final_learning_rate) * done / config.steps
-        for group in optimiser.param_groups:
-            group["lr"] = config.learning_rate * share
-        rollout, observation = collect(policy, environment, observation, config.rollout)
-        figures = update(policy.network, optimiser, rollout, config, np.random.default_rng([int(seeds[3]), done]))
-        done += per_update
-        run.log(done, {"train/reward_per_step": float(rollout.rewards.mean()), **figures})
-        run.progress(done, config.steps, best=best.value)
-    return best.policy()
+        if last:
+            return best.policy()
+        if warming:
+            assert teacher is not None
+            rng = np.random.default_rng([int(seeds[3]), 2**31 + chunk])
+            observation = imitate(
+                policy, teacher, environment, observation, optimiser, config.imitation, rng, gamma=config.gamma
+            )
+            chunk += 1
+            if chunk == chunks:
+                optimiser = _optimiser(policy, config, warming=False)
+        else:
+            share = 1.0 - (1.0 - config.final_learning_rate) * done / config.steps
+            for group in optimiser.param_groups:
+                group["lr"] = config.learning_rate * share
+            rollout, observation = collect(policy, environment, observation, config.rollout)
+            figures = update(policy.network, optimiser, rollout, config, np.random.default_rng([int(seeds[3]), done]))
+            done += config.num_envs * config.rollout
+            run.log(done, {"train/reward_per_step": float(rollout.rewards.mean()), **figures})
+        run.progress(chunk * chunk_steps + done, chunks * chunk_steps + config.steps, **best.shown())
 
 
 def update(
@@ -142,6 +155,10 @@ class _Best:
             self.value, self.weights = value, _weights(self.current.network)
         return value
 
+    def shown(self) -> dict[str, float]:
+        """The best value, once there is one."""
+        return {"best": self.value} if np.isfinite(self.value) else {}
+
     def policy(self) -> NetworkPolicy:
         """The policy with the best weights."""
         self.current.network.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in self.weights.items()})
@@ -161,9 +178,16 @@ def _new_policy(problem: Problem, config: MaskPPOConfig, run: Run, observation: 
         "input_shapes": {name: list(array.shape[1:]) for name, array in example.items()},
         "actions": actions,
         "scenario_hash": problem.scenario.hash(),
+        "signature": problem.scenario.signature(),
         "seed": run.seed,
     }
     return NetworkPolicy(build_network(example, actions, config.network, seed), encoder, description)
+
+
+def _optimiser(policy: NetworkPolicy, config: MaskPPOConfig, *, warming: bool) -> torch.optim.Optimizer:
+    """A fresh Adam for the warm start or for what follows it."""
+    rate = config.imitation.learning_rate if warming else config.learning_rate
+    return torch.optim.Adam(policy.network.parameters(), lr=rate, eps=1e-5)
 
 
 def _teacher(problem: Problem, name: str) -> Any:
@@ -181,22 +205,32 @@ def _part(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
-def _state(policy: NetworkPolicy, optimiser: torch.optim.Optimizer, best: _Best) -> dict[str, Array]:
-    """Weights, best weights, optimiser moments and generator state, as arrays for a checkpoint."""
+def _save(
+    run: Run,
+    counters: Mapping[str, Any],
+    policy: NetworkPolicy,
+    optimiser: torch.optim.Optimizer,
+    best: "_Best",
+    environment: BatchEnvironment,
+) -> None:
+    """Checkpoint weights, best weights, optimiser moments, generator state and environment."""
     arrays: dict[str, Array] = {f"weights/{name}": array for name, array in _weights(policy.network).items()}
     arrays |= {f"best/{name}": array for name, array in best.weights.items()}
+    arrays |= {f"environment/{name}": array for name, array in environment.state().items()}
     for index, moments in optimiser.state_dict()["state"].items():
         arrays |= {f"optimiser/{index}/{name}": tensor.numpy().copy() for name, tensor in moments.items()}
     arrays["generator"] = policy.generator.get_state().numpy().copy()
-    return arrays
+    run.checkpoint(arrays, {**counters, **best.shown()})
 
 
 def _load_state(checkpoint: Checkpoint, policy: NetworkPolicy, optimiser: torch.optim.Optimizer, best: _Best) -> None:
-    """Go on exactly where ``_state`` was taken."""
+    """Go on exactly where ``_save`` was called."""
     arrays = checkpoint.arrays
     weights = {name: torch.from_numpy(array.copy()) for name, array in _part(arrays, "weights/").items()}
     policy.network.load_state_dict(weights)
-    best.weights, best.value = _part(arrays, "best/"), float(checkpoint.meta["best"])
+    best.weights = _part(arrays, "best/")
+    if "best" in checkpoint.meta:
+        best.value = float(checkpoint.meta["best"])
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for key, array in _part(arrays, "optimiser/").items():
         index, name = key.split("/")

@@ -64,7 +64,12 @@ def train(problem: Problem, config: CrossEntropyConfig, run: Run) -> LinearScore
     sign = 1.0 if objective.sense == "maximise" else -1.0
 
     def policy(weights: Array) -> LinearScorePolicy:
-        description = {"method": METHOD.name, "scenario_hash": scenario.hash(), "seed": run.seed}
+        description = {
+            "method": METHOD.name,
+            "scenario_hash": scenario.hash(),
+            "signature": scenario.signature(),
+            "seed": run.seed,
+        }
         return LinearScorePolicy(encoder, encoder_name, weights, description)
 
     def value_of(weights: Array, played: BatchEnvironment, count: int) -> float:
@@ -115,7 +120,6 @@ def train(problem: Problem, config: CrossEntropyConfig, run: Run) -> LinearScore
 
 def load(folder: Path, problem: Problem) -> LinearScorePolicy:
     """Read a policy that ``LinearScorePolicy.save`` wrote."""
-    arrays, description = load_arrays(folder)
-    description.pop("format")
+    arrays, description = load_arrays(folder, problem.scenario)
     encoder_name, encoder = choose_encoder(problem, str(description.pop("encoder")))
     return LinearScorePolicy(encoder, encoder_name, arrays["weights"], description)

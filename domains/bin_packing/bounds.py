@@ -149,12 +149,16 @@ def prefix_volumes(items: Array, lengths: Array, volume: int) -> Array:
     return shares
 
 
-def bounds(scenario: BinPackingScenario, instances: Callable[[Split, int], tuple[Array, Array]]) -> dict[str, Bound]:
+def bounds(
+    scenario: BinPackingScenario, instances: Callable[[Split, int], tuple[Array, Array]], *, generated: bool
+) -> dict[str, Bound]:
     """All bounds of a scenario by name, in % of the bin; the first is the reference of the normalised score.
 
     Args:
         scenario: the numbers.
         instances: ``(split, count) -> (items, lengths)`` of the instances that will be played.
+        generated: whether they come from the scenario's stream; the exact optimum is an expectation over that stream
+            and says nothing about a user's own sequences.
     """
     bin_ = scenario.bin
     volume = bin_.length * bin_.width * bin_.height
@@ -166,13 +170,13 @@ def bounds(scenario: BinPackingScenario, instances: Callable[[Split, int], tuple
     found = {
         "perfect_information": Bound(
             "perfect_information",
-            "perfect_information",
+            "perfect_information" if generated and scenario.stream != "rs" else "relaxation",
             prefix,
             "largest prefix of the sequence whose volume the bin can hold; attained on the cutting streams, whose "
             "recorded positions fill the bin",
         )
     }
-    if has_exact_optimum(scenario):
+    if generated and has_exact_optimum(scenario):
         exact = Bound(
             "optimal_online",
             "exact",
@@ -183,7 +187,7 @@ def bounds(scenario: BinPackingScenario, instances: Callable[[Split, int], tuple
     return found
 
 
-def generated(scenario: BinPackingScenario, seed: int, count: int) -> tuple[Array, Array]:
+def generated_instances(scenario: BinPackingScenario, seed: int, count: int) -> tuple[Array, Array]:
     """Items and lengths of generated instances; ``seed`` is that of the instance stream inside the environment."""
     bin_, items = scenario.bin, scenario.items
     drawn, lengths, _ = sequences(

@@ -7,6 +7,8 @@ import numpy as np
 
 from interlock.core.decision import DecisionContract
 from interlock.core.environment import Array, Split
+from interlock.core.errors import UsageError
+from interlock.core.evaluation.protocol import split_seed
 from interlock.core.policy import Encoder, Policy
 from interlock.core.problem import Bound, Constraint, Figure, Metric, Objective
 from interlock.domains.bin_packing import baselines, bounds, decision, encoders, figures
@@ -34,6 +36,11 @@ class BinPackingProblem:
         self.data = data
         self.constraints = _constraints(scenario)
         self.notes = () if data is None else data.notes()
+        if data is not None and len(data.lengths) == 1:
+            self.notes = (
+                *self.notes,
+                "one sequence only, played twice: the intervals say nothing about other sequences",
+            )
 
     def environment(self, num_envs: int, *, seed: int, split: Split) -> BinPackingEnvironment:
         """Bins fed by the scenario's stream, or by the user's sequences in every split."""
@@ -46,17 +53,15 @@ class BinPackingProblem:
         return baselines.baselines(self.scenario)
 
     def bounds(self) -> Mapping[str, Bound]:
-        """The exact online optimum where it is within reach, and perfect information."""
+        """The exact online optimum where it is within reach (of generated items only), and perfect information."""
 
         def instances(split: Split, count: int) -> tuple[Array, Array]:
             if self.data is not None:
                 wrapped = np.arange(count) % len(self.data.lengths)
                 return self.data.items[wrapped], self.data.lengths[wrapped]
-            evaluation = self.scenario.evaluation
-            seed = evaluation.validation_seed if split == "validation" else evaluation.test_seed
-            return bounds.generated(self.scenario, stream_seed(seed, split), count)
+            return bounds.generated_instances(self.scenario, stream_seed(split_seed(self, split), split), count)
 
-        return bounds.bounds(self.scenario, instances)
+        return bounds.bounds(self.scenario, instances, generated=self.data is None)
 
     def metrics(self) -> tuple[Metric, ...]:
         """Boxes packed, and why episodes ended."""
@@ -98,12 +103,17 @@ def build(scenario: BinPackingScenario, data: Path | None = None) -> BinPackingP
     """The problem of a scenario; with ``data``, of the sequences in that file.
 
     Boxes that are left out because ``data.on_oversize`` is ``reject`` are written to ``rejected.csv`` in the current
-    folder.
+    folder, unless a file of that name holds something else.
 
     Raises:
         BadInput: the file has problems; all of them are listed.
-        UsageError: there is no box in the file.
+        UsageError: there is no box in the file, or a ``rejected.csv`` that says something else would be lost.
     """
     if data is None:
         return BinPackingProblem(scenario)
-    return BinPackingProblem(scenario, read_items(data, scenario, rejected=Path("rejected.csv")))
+    rejected = Path("rejected.csv")
+    if scenario.data.on_oversize == "reject" and rejected.exists():
+        left_out = read_items(data, scenario).rejected
+        if len(left_out) and rejected.read_bytes() != left_out.to_csv(index=False).encode():
+            raise UsageError(f"{rejected} is there already and lists other rows than {data} has rejected: move it away")
+    return BinPackingProblem(scenario, read_items(data, scenario, rejected=rejected))

@@ -1,7 +1,7 @@
 """The scenario schema of online 3D bin packing."""
 
 import math
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -143,6 +143,15 @@ class BinPackingScenario(Scenario):
         if self.stream != "rs" and self.items.high < 2 * self.items.low:
             raise ValueError("cutting needs items.high >= 2 * items.low, so that every longer piece can be cut")
         return self
+
+    def signature(self) -> dict[str, Any]:
+        """Bin, item range, orientations and support thresholds; a policy may play another stream of the same items."""
+        return {
+            "bin": [self.bin.length, self.bin.width, self.bin.height],
+            "items": [self.items.low, self.items.high],
+            "orientations": self.orientations,
+            "thresholds": list(self.thresholds()),
+        }
 
     def thresholds(self) -> tuple[int, int, int]:
         """(theta4, theta3, theta0) in units of 1/10,000 of the footprint."""

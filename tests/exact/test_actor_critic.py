@@ -8,7 +8,7 @@ from interlock.core.actor_critic.advantages import generalised_advantages
 from interlock.core.actor_critic.config import ImitationSettings, MaskPPOConfig, NetworkSettings
 from interlock.core.actor_critic.ppo import train, update
 from interlock.core.actor_critic.rollout import Rollout, collect
-from interlock.core.errors import Interrupted, UsageError
+from interlock.core.errors import BadInput, Interrupted, UsageError
 from interlock.core.evaluation.protocol import play
 from interlock.core.network_policy import NetworkPolicy, gumbel, load_network_policy
 from interlock.core.networks import MASKED, build_network, mask_scores
@@ -233,16 +233,51 @@ def test_imitation_reaches_its_teacher(pick_problem):
     assert run.curves[0]["eval/objective"] > 0.97 * best
 
 
-def test_resuming_gives_the_weights_of_an_uninterrupted_run(pick_problem):
-    whole, halved = MemoryRun(seed=5), MemoryRun(seed=5, stop_after=4)
-    expected = train(pick_problem, SMALL, whole).network.state_dict()
+@pytest.mark.parametrize(("teacher", "stop_after"), [(None, 4), ("best", 2), ("best", 6)])
+def test_resuming_gives_the_weights_of_an_uninterrupted_run(pick_problem, teacher, stop_after):
+    # With a teacher there are 4 chunks of warm start, each with a checkpoint before it.
+    config = SMALL.model_copy(update={"imitation": ImitationSettings(teacher=teacher, steps=4096, minibatch=256)})
+    whole, halved = MemoryRun(seed=5), MemoryRun(seed=5, stop_after=stop_after)
+    expected = train(pick_problem, config, whole).network.state_dict()
     with pytest.raises(Interrupted):
-        train(pick_problem, SMALL, halved)
-    kept = max(row["step"] for row in halved.curves)
+        train(pick_problem, config, halved)
+    kept = len(halved.curves)
     halved.stop_after = None
-    resumed = train(pick_problem, SMALL, halved).network.state_dict()
+    resumed = train(pick_problem, config, halved).network.state_dict()
     assert all(torch.equal(expected[name], resumed[name]) for name in expected)
-    assert [row for row in halved.curves if row["step"] > kept] == [row for row in whole.curves if row["step"] > kept]
+    assert halved.curves == whole.curves
+    assert kept < len(whole.curves)
+
+
+def test_resuming_a_finished_run_changes_nothing(pick_problem):
+    run = MemoryRun(seed=5)
+    expected = train(pick_problem, SMALL, run).network.state_dict()
+    rows = list(run.curves)
+    again = train(pick_problem, SMALL, run).network.state_dict()
+    assert run.curves == rows
+    assert all(torch.equal(expected[name], again[name]) for name in expected)
+
+
+def test_a_budget_spent_during_the_warm_start_keeps_it_for_a_longer_one(pick_problem):
+    config = SMALL.model_copy(update={"imitation": ImitationSettings(teacher="best", steps=4096, minibatch=256)})
+    expected = train(pick_problem, config, MemoryRun(seed=5)).network.state_dict()
+    run = MemoryRun(seed=5, seconds=0.0)
+    train(pick_problem, config, run)
+    assert run.last.meta["chunk"] == 0
+    assert [row["step"] for row in run.curves] == [0]
+    run.seconds = None
+    resumed = train(pick_problem, config, run).network.state_dict()
+    assert all(torch.equal(expected[name], resumed[name]) for name in expected)
+
+
+def test_a_policy_for_another_bin_item_range_or_preset_is_refused(tmp_path):
+    _, policy = packing_policy("placements", 1)
+    policy.save(tmp_path)
+    for changes in ({"stability": "paper"}, {"items": {"low": 2, "high": 4}}, {"orientations": 2}):
+        other = build(BinPackingScenario.model_validate({"name": "other", **changes}))
+        with pytest.raises(BadInput, match=r"made for .*'bin': \[10, 10, 10\].*this scenario has"):
+            load_network_policy(tmp_path, other)
+    load_network_policy(tmp_path, build(BinPackingScenario(name="other", stream="rs")))
 
 
 def test_validation_does_not_change_training(pick_problem):

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from interlock.core.errors import BadInput
-from interlock.core.policy import as_single
 from interlock.domains.bin_packing.decision import BinPackingDecision, build
 from interlock.domains.bin_packing.problem import BinPackingProblem
 from interlock.domains.bin_packing.scenario import BinPackingScenario
@@ -303,7 +302,7 @@ def test_observation_is_the_environments_own(stability: str) -> None:
     view, rng = environment.reset(), np.random.default_rng(0)
     for _ in range(20):
         for row in range(16):
-            one = as_single(view, row)
+            one = {name: values[row : row + 1] for name, values in view.items()}
             length, width, height = one["items"][0, 0].tolist()
             raw = {
                 "schema_version": 1,

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from interlock.core.evaluation.protocol import play, run_instances
+from interlock.core.evaluation.protocol import play, run_instances, split_seed
 from interlock.domains.bin_packing.baselines import baselines
 from interlock.domains.bin_packing.bounds import exact_optimum, optimal_policy, prefix_volumes
 from interlock.domains.bin_packing.features import placement_features
@@ -310,3 +310,23 @@ def test_a_row_plays_the_same_whatever_the_batch():
     narrow = run_instances(problem.environment(3, seed=9, split="test"), rule, 100)
     assert np.array_equal(wide.objective, narrow.objective)
     assert np.array_equal(wide.steps, narrow.steps)
+
+
+def test_the_exact_optimum_of_the_stream_is_no_bound_on_a_users_own_boxes(tmp_path):
+    file = tmp_path / "unit.csv"
+    rows = [f"{stream},{k},1,1,1" for stream in "ab" for k in range(27)]
+    file.write_text("stream_id,position,length,width,height\n" + "\n".join(rows) + "\n")
+    problem = build(tiny(), file)
+    assert list(problem.bounds()) == ["perfect_information"]
+    assert problem.bounds()["perfect_information"].kind == "relaxation"
+    assert play(problem, problem.baselines()["first_fit"](0), split="test").objective.tolist() == [100.0, 100.0]
+    assert list(build(tiny()).bounds()) == ["optimal_online", "perfect_information"]
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_bounds_belong_to_the_instances_that_are_played(split):
+    problem = build(scenario(stream="rs"))
+    bound = problem.bounds()["perfect_information"].compute(split, 40)
+    view = problem.environment(40, seed=split_seed(problem, split), split=split)
+    view.reset()
+    assert bound == pytest.approx(100 * prefix_volumes(view.items, view.lengths, 1000))

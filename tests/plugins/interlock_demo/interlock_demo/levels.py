@@ -63,5 +63,5 @@ def policy(problem: Problem, level: int, seed: int) -> LinearScorePolicy:
 
 def load(folder: Path, problem: Problem) -> LinearScorePolicy:
     """Read what the policy's ``save`` wrote."""
-    _, about = load_arrays(folder)
+    _, about = load_arrays(folder, problem.scenario)
     return policy(problem, about["level"], about["seed"])
