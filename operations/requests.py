@@ -60,7 +60,7 @@ def _open(source: str) -> Iterator[TextIO]:
         stream = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline="")
         yield stream
         stream.detach()
-    elif Path(source).is_file():
+    elif Path(source).exists() and not Path(source).is_dir():  # also a pipe
         with open(source, encoding="utf-8-sig", newline="") as stream:
             yield stream
     else:

@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +114,14 @@ def test_standard_input_is_read_as_it_arrives(monkeypatch: pytest.MonkeyPatch) -
     requests = read_requests("-")
     assert next(requests).value == {"a": 0}
     assert [request.value["a"] for request in requests] == [1, 2]
+
+
+def test_a_named_pipe_is_read_and_a_folder_is_not(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=('{"a": 1}\n{"a": 2}\n',), daemon=True)
+    writer.start()
+    assert [request.value for request in read_requests(str(pipe))] == [{"a": 1}, {"a": 2}]
+    writer.join(10)
+    with pytest.raises(UsageError, match="not found"):
+        list(read_requests(str(tmp_path)))
