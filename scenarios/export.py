@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 PARITY_STATES = 1_000
 """States with a feasible action on which bundle and policy must decide alike."""
 SELFTEST_REQUESTS = 20
+PROVENANCE = (
+    "run", "created", "command", "seed", "method", "method_plugin", "settings", "scenario_hash", "versions", "git"
+)  # fmt: skip
+"""What a bundle tells of the run that it comes from; nothing of the machine it was made on."""
 PARITY_SEED, SELFTEST_SEED = 7_001, 7_002
 
 
@@ -37,7 +41,7 @@ def write_bundle(
         folder: the bundle's folder; a zip file if the name ends in ``.zip``.
         problem: that the policy was trained on.
         policy: one that has ``export_scorer``.
-        run_info: where the policy comes from: run, seed, method, command.
+        run_info: where the policy comes from; the keys in ``PROVENANCE`` are kept.
         evidence_summary: how it did on held-out instances.
 
     Raises:
@@ -129,7 +133,7 @@ def _manifest(
         "scorer": dict(scorer),
         "provenance": {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "run": _plain(run_info),
+            "run": _plain({name: run_info[name] for name in PROVENANCE if name in run_info}),
             "packages": versions(),
             "evidence": _plain(evidence_summary),
             "parity_states": PARITY_STATES,

@@ -19,7 +19,14 @@ from interlock.operations.decide import Decider
 from interlock.scenarios.export import PARITY_STATES, write_bundle
 
 PROBLEM = BinPackingProblem(BinPackingScenario(name="cut2", orientations=2))
-RUN_INFO = {"id": "20260101-cut2", "seed": 3, "method": "cross_entropy", "best": float("nan"), "folder": Path("runs")}
+RUN_INFO = {
+    "run": "20260101-cut2",
+    "seed": 3,
+    "method": "cross_entropy",
+    "settings": {"best": float("nan"), "folder": Path("runs")},
+    "data": "/home/me/secret.csv",
+    "machine": {"system": "mine"},
+}
 EVIDENCE = {"objective": {"mean": np.float32(67.25), "low": 66.0, "high": np.inf}}
 
 
@@ -48,7 +55,12 @@ def test_the_manifest_says_where_the_policy_comes_from(bundle: Path) -> None:
     assert manifest["scenario_hash"] == PROBLEM.scenario.hash()
     assert BinPackingScenario(**manifest["scenario"]) == PROBLEM.scenario
     provenance = manifest["provenance"]
-    assert provenance["run"] == {**RUN_INFO, "best": None, "folder": "runs"}
+    assert provenance["run"] == {
+        "run": "20260101-cut2",
+        "seed": 3,
+        "method": "cross_entropy",
+        "settings": {"best": None, "folder": "runs"},
+    }, "and nothing of the machine it was made on"
     assert provenance["evidence"] == {"objective": {"mean": 67.25, "low": 66.0, "high": None}}
     assert provenance["packages"]["numpy"] == np.__version__
     assert provenance["parity_states"] == PARITY_STATES == 1_000
