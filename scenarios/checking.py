@@ -18,7 +18,12 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def validate(
-    model: type[Model], values: Mapping[str, Any], *, source: str, texts: Mapping[str, str] | None = None
+    model: type[Model],
+    values: Mapping[str, Any],
+    *,
+    source: str,
+    texts: Mapping[str, str] | None = None,
+    option: str = "--set",
 ) -> Model:
     """A checked instance of the schema.
 
@@ -27,7 +32,8 @@ def validate(
         values: what was read.
         source: where it was read, for the message.
         texts: dotted path -> text as typed on the command line. Where the schema wants text, this is taken instead of
-            what YAML made of it (``--set title=2026``).
+            what YAML made of it (``--set title=2026``), and problems name the option as their source.
+        option: that the texts were typed with.
 
     Raises:
         BadInput: listing every problem with its dotted field, the value found and what was expected.
@@ -38,12 +44,18 @@ def validate(
         wrong = error
     wanted = {".".join(map(str, e["loc"])) for e in wrong.errors() if e["type"] == "string_type"} & set(texts or {})
     if texts and wanted:
-        return validate(model, assign(values, {path: texts[path] for path in wanted}), source=source)
-    raise BadInput(source, list(_problems(model, wrong))) from wrong
+        as_text = assign(values, {path: texts[path] for path in wanted})
+        return validate(model, as_text, source=source, texts=texts, option=option)
+    problems = dict(_problems(model, wrong))
+    typed = {path for path in problems if any(f"{path}.".startswith(f"{text}.") for text in texts or {})}
+    if len(typed) == len(problems):
+        raise BadInput(option, list(problems.values())) from wrong
+    told = [f"{option} {problem}" if path in typed else problem for path, problem in problems.items()]
+    raise BadInput(source, told) from wrong
 
 
-def _problems(model: type[BaseModel], error: ValidationError) -> Iterator[str]:
-    """One sentence per wrong field; the alternatives of a union are joined into one sentence."""
+def _problems(model: type[BaseModel], error: ValidationError) -> Iterator[tuple[str, str]]:
+    """Path and one sentence per wrong field; the alternatives of a union are joined into one sentence."""
     grouped: dict[str, list[tuple[dict[str, Any], _Place]]] = {}
     for problem in error.errors():
         place = _locate(model, problem["loc"], unknown_key=problem["type"] == "extra_forbidden")
@@ -52,7 +64,7 @@ def _problems(model: type[BaseModel], error: ValidationError) -> Iterator[str]:
         rules = [entry for entry in found if entry[0]["type"] == "value_error"]
         inside = path and any(other.startswith(f"{path}.") for other in grouped)
         if rules or not inside:
-            yield _sentence(path, rules or found)
+            yield path, _sentence(path, rules or found)
 
 
 def _sentence(path: str, found: list[tuple[dict[str, Any], _Place]]) -> str:

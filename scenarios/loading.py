@@ -116,7 +116,9 @@ def load_method(
     info = plugins.load("methods", values["method"])
     changes, texts = parse_settings(settings, "--method-set")
     merged = assign(merge(values.get("settings") or {}, scenario_settings or {}), changes)
-    config = validate(plugins.resolve(info.config), merged, source=f"settings of method {name}", texts=texts)
+    config = validate(
+        plugins.resolve(info.config), merged, source=f"settings of method {name}", texts=texts, option="--method-set"
+    )
     return Method(name, info, config)
 
 
