@@ -153,6 +153,7 @@ def check(
         "baselines": list(problem.baselines()),
         "bounds": {name: bound.kind for name, bound in problem.bounds().items()},
         "method": method.preset if method else None,
+        "notes": list(getattr(problem, "notes", ())),
     }
     screen.result(found)
     import yaml

@@ -15,7 +15,9 @@ Run = Annotated[str, typer.Argument(metavar="RUN", help="name of a run, or its b
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change a value of the scenario")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object on stdout, messages on stderr")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress, no messages")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="of training and of random baselines")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, help="of training; every policy plays the instances of the scenario's own seeds")
+]
 Budget = Annotated[str, typer.Option("--budget", metavar="TIME", help="limit of training, as 90s, 5m, 2h")]
 Method = Annotated[str, typer.Option("--method", metavar="PRESET", help="method preset instead of the scenario's")]
 MethodSets = Annotated[

@@ -37,13 +37,13 @@ def make_run(context: typer.Context, verb: str) -> None:
     row = record.find_row(domain.name, options.record) if options.record else None
     if options.out:
         journey.check_target(Path(options.out), verb)
-    if options.resume:
-        work = _resumed(domain, verb, options, screen)
-    else:
-        work = _started(domain, verb, options, screen, context.find_root().obj)
-    run = work.folder
-    screen.say(f"run {run.id}")
     with redirect_stdout(sys.stderr):  # whatever methods, domains and libraries print
+        if options.resume:
+            work = _resumed(domain, verb, options, screen)
+        else:
+            work = _started(domain, verb, options, screen, context.find_root().obj)
+        run = work.folder
+        screen.say(f"run {run.id}")
         journey.carry_out(work)
     evidence = None if verb == "train" else journey.evidence_of(run)
     if evidence is not None:
@@ -66,12 +66,12 @@ def stored(domain: DomainInfo, run: str, store: str, *, with_data: bool) -> tupl
 
     Raises:
         UsageError: there is no such run, or it is of another domain.
+        BadInput: the instances have changed since the run began.
     """
     found = RunStore(folder(store)).open(run)
     if found.record["domain"] != domain.name:
         raise UsageError(f"run {found.id} is of {found.record['domain']}, not of {domain.name}")
-    data = found.record["data"] if with_data else None
-    return found, journey.build_problem(domain, journey.scenario_of(domain, found), folder(data or ""))
+    return found, journey.problem_of(domain, found, with_data=with_data)
 
 
 def _started(domain: DomainInfo, verb: str, options: Asked, screen: Screen, command: str) -> journey.Journey:

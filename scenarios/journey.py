@@ -7,6 +7,7 @@ killed anywhere goes on to the same result as one that was not.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import shutil
 import time
@@ -17,12 +18,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interlock.core.errors import Interrupted, UsageError
+from interlock.core.errors import BadInput, Interrupted, UsageError
 from interlock.core.problem import DomainInfo, MethodInfo
 from interlock.scenarios import machine, plugins
 from interlock.scenarios.files import check_folder, write_bytes, write_folder, write_text
 from interlock.scenarios.loading import Method
-from interlock.scenarios.policies import load_policy, needing, policies_of
+from interlock.scenarios.policies import load_policy, named_policy, needing, policies_of
 from interlock.scenarios.screen import Screen
 from interlock.scenarios.store import RunFolder, RunStore
 
@@ -69,8 +70,7 @@ class Journey:
     def problem(self) -> Problem:
         """The problem of the scenario, built once; with the user's instances if the run has any."""
         if self._problem is None:
-            data = self.folder.record.get("data")
-            self._problem = build_problem(self.domain, self.scenario, Path(data) if data else None)
+            self._problem = problem_of(self.domain, self.folder)
         return self._problem
 
     @property
@@ -81,10 +81,40 @@ class Journey:
 
 
 def build_problem(domain: DomainInfo, scenario: Any, data: Path | None = None) -> Problem:
-    """The problem of a scenario, over the user's instances if a file is given."""
+    """The problem of a scenario, over the user's instances if a file is given.
+
+    Raises:
+        BadInput: the file has problems, or the scenario names a reference that the problem does not have.
+    """
     build = plugins.resolve(domain.problem)
     problem: Problem = build(scenario) if data is None else build(scenario, data)
+    evaluation = scenario.evaluation
+    references = {
+        "reference_heuristic": (evaluation.reference_heuristic, problem.baselines()),
+        "reference_bound": (evaluation.reference_bound, problem.bounds()),
+    }
+    wrong = [
+        f"evaluation.{field}: got {name!r}{plugins.did_you_mean(name, known)}; there are: {', '.join(known) or 'none'}"
+        for field, (name, known) in references.items()
+        if name is not None and name not in known
+    ]
+    if wrong:
+        raise BadInput(f"scenario {scenario.name}", wrong)
     return problem
+
+
+def problem_of(domain: DomainInfo, folder: RunFolder, *, with_data: bool = True) -> Problem:
+    """The problem of a run, over the user's instances if it has any and they are asked for.
+
+    Raises:
+        BadInput: the file of the instances is not the one that the run began with.
+    """
+    data, began_with = folder.record.get("data"), folder.record.get("data_sha256")
+    if not data or not with_data:
+        return build_problem(domain, scenario_of(domain, folder))
+    if began_with is not None and Path(data).is_file() and (now := _sha256(Path(data))) != began_with:
+        raise BadInput(data, [f"has changed since run {folder.id} began: its SHA-256 was {began_with}, it is {now}"])
+    return build_problem(domain, scenario_of(domain, folder), Path(data))
 
 
 def start(
@@ -101,7 +131,7 @@ def start(
     policies: Sequence[str] = (),
     data: Path | None = None,
 ) -> Journey:
-    """A new run in the store, ready for its stages.
+    """A new run in the store, ready for its stages; nothing is stored if its data or policies cannot be read.
 
     Args:
         domain: the domain.
@@ -111,12 +141,19 @@ def start(
         screen: where messages go.
         verb: a key of ``STAGES``.
         command: what the user typed.
-        seed: of training and of random baselines.
+        seed: of training.
         budget: seconds of training.
         policies: for ``compare``: runs whose policies stand beside the baselines; for ``evaluate``: the one policy, a
             baseline, a run or the folder of a policy.
         data: file of the user's instances.
+
+    Raises:
+        UsageError: there is no such policy.
+        BadInput: as ``build_problem``.
     """
+    problem = build_problem(domain, scenario, data)
+    for reference in policies:
+        named_policy(reference, problem, store)
     record: dict[str, Any] = {
         "verb": verb,
         "command": command,
@@ -131,6 +168,7 @@ def start(
         "budget": budget,
         "policies": list(policies),
         "data": str(data.resolve()) if data else None,
+        "data_sha256": _sha256(data) if data else None,
         "versions": machine.versions(),
         "git": machine.commit(),
         "machine": machine.machine(),
@@ -143,7 +181,7 @@ def start(
     import yaml
 
     write_text(folder.path / "scenario.yaml", yaml.safe_dump(record["scenario_values"], sort_keys=False))
-    return Journey(domain, scenario, method, folder, screen)
+    return Journey(domain, scenario, method, folder, screen, _problem=problem)
 
 
 def resume(domain: DomainInfo, folder: RunFolder, *, screen: Screen, verb: str, budget: float | None = None) -> Journey:
@@ -277,7 +315,7 @@ def write_report(folder: RunFolder, path: Path, problem: Problem) -> None:
 
     evidence = evidence_of(folder)
     policies = policies_of(folder, problem)
-    policies |= {name: make(folder.record["seed"]) for name, make in problem.baselines().items()}
+    policies |= {name: make(0) for name, make in problem.baselines().items()}
     chosen = {name: policy for name, policy in policies.items() if name in evidence.policies}
     report.write_report(
         path,
@@ -334,7 +372,7 @@ def _compare(journey: Journey, account: Callable[[], None]) -> None:
     folder, problem = journey.folder, journey.problem
     policies = policies_of(folder, problem)
     if journey.verb != "evaluate":
-        policies |= {name: make(folder.record["seed"]) for name, make in problem.baselines().items()}
+        policies |= {name: make(0) for name, make in problem.baselines().items()}  # evidence seeds every policy
     with journey.screen.progress("compare") as progress:
         evidence = evaluate_policies(problem, policies, progress=_over_all(progress.update, len(policies)))
     evidence = replace(evidence, warnings=(*evidence.warnings, *folder.record["warnings"]))
@@ -388,6 +426,11 @@ def _method_of(folder: RunFolder) -> Method | None:
         return None
     info: MethodInfo = plugins.load("methods", record["method_plugin"])
     return Method(record["method"], info, plugins.resolve(info.config).model_validate(record["settings"]))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _over_all(update: Callable[..., None], policies: int) -> Callable[[str, int, int], None]:

@@ -57,19 +57,18 @@ def policies_of(folder: RunFolder, problem: Problem) -> dict[str, Policy]:
         return {_table_name(folder, problem): load_policy(folder, problem)}
     found: dict[str, Policy] = {}
     for reference in folder.record["policies"]:
-        name, policy = named_policy(reference, problem, RunStore(folder.path.parent), folder.record["seed"])
+        name, policy = named_policy(reference, problem, RunStore(folder.path.parent))
         found[name if name not in found else f"{name} ({reference})"] = policy
     return found
 
 
-def named_policy(reference: str, problem: Problem, store: RunStore, seed: int) -> tuple[str, Policy]:
+def named_policy(reference: str, problem: Problem, store: RunStore) -> tuple[str, Policy]:
     """A policy by what a user calls it.
 
     Args:
         reference: a baseline of the problem, a run, or a folder that holds a saved policy.
         problem: what it shall act in.
         store: where runs are looked up.
-        seed: of random baselines.
 
     Returns:
         ``(name in tables, policy)``.
@@ -80,7 +79,7 @@ def named_policy(reference: str, problem: Problem, store: RunStore, seed: int) -
     baselines = problem.baselines()
     name = plugins.known_as(reference, baselines)
     if name in baselines:
-        return name, baselines[name](seed)
+        return name, baselines[name](0)  # whoever plays it seeds it
     path = Path(reference)
     if (path / "policy.json").is_file() and not (path / "run.json").is_file():
         return _policy_folder(path, problem)

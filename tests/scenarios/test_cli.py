@@ -1,6 +1,7 @@
 """The command line as users and scripts see it: exit codes, one JSON object on stdout, messages, files."""
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 
@@ -45,6 +46,22 @@ QUICK = ["--set", "evaluation.test_instances=200"]
             "elits: unknown key, did you mean 'elite'?",
         ),
         ("bin_packing evaluate cut2 --policy dbl --data nowhere.csv", 3, "nowhere.csv"),
+        (
+            "bin_packing compare tiny_3 --set evaluation.reference_heuristic=lineer12",
+            3,
+            "evaluation.reference_heuristic: got 'lineer12', did you mean 'linear12'?",
+        ),
+        (
+            "bin_packing check tiny_3 --set evaluation.reference_bound=optimal_onlin",
+            3,
+            "evaluation.reference_bound: got 'optimal_onlin', did you mean 'optimal_online'?",
+        ),
+        ("bin_packing check cut2 --set bin.lenght=3", 3, "error: --set: 1 problem\n  - bin.lenght: unknown key"),
+        (
+            "bin_packing run cut2 --method cross_entropy --method-set elits=3",
+            3,
+            "error: --method-set: 1 problem\n  - elits: unknown key",
+        ),
     ],
 )
 def test_wrong_use_and_bad_input(tmp_path: Path, monkeypatch, capsys, command: str, code: int, message: str):
@@ -55,6 +72,17 @@ def test_wrong_use_and_bad_input(tmp_path: Path, monkeypatch, capsys, command: s
     assert printed.out == ""
     assert message in printed.err
     assert "Traceback" not in printed.err
+    assert not (tmp_path / "runs").exists(), "a command that is refused leaves no run behind"
+
+
+def test_problems_of_a_file_and_of_the_command_line_are_told_apart(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("extends: cut2\ntitel: mine\n")
+    assert main(["bin_packing", "show", "./mine.yaml", "--set", "bin.lenght=3"]) == 3
+    said = capsys.readouterr().err
+    assert "error: mine.yaml: 2 problems" in said
+    assert "- titel: unknown key" in said
+    assert "- --set bin.lenght: unknown key" in said
 
 
 def test_all_problems_are_listed_not_the_first(cli):
@@ -230,3 +258,51 @@ def test_a_file_where_a_folder_is_meant(tmp_path: Path, monkeypatch, capsys, opt
     assert main(["bin_packing", "compare", "tiny_3", *QUICK, *options]) == 2
     assert "file is there and is not a folder" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+BOXES = "stream_id,position,length,width,height\na,0,1,2,1\na,1,2,1.5,2\nb,0,1,1,1\n"
+
+
+def test_a_run_keeps_to_the_instances_it_began_with(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("INTERLOCK_STORE", raising=False)
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text(BOXES)
+    assert main(["bin_packing", "compare", "tiny_3", "--data", "boxes.csv", "--quiet", "--json"]) == 0
+    run = json.loads(capsys.readouterr().out)["run"]
+    began_with = json.loads((tmp_path / "runs" / run / "run.json").read_text())["data_sha256"]
+    assert began_with == hashlib.sha256(BOXES.encode()).hexdigest()
+    assert main(["bin_packing", "report", run]) == 0
+    boxes.write_text(BOXES + "b,1,1,1,1\n")
+    now = hashlib.sha256(boxes.read_bytes()).hexdigest()
+    file = tmp_path / "runs" / run / "run.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "stages": {}}))
+    capsys.readouterr()
+    for command in (["report", run], ["compare", "--resume", run]):
+        assert main(["bin_packing", *command]) == 3
+        said = capsys.readouterr().err
+        assert f"its SHA-256 was {began_with}, it is {now}" in said
+
+
+def test_check_tells_what_was_done_to_the_data(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "boxes.csv").write_text(BOXES.replace("a,1,", "a,7,"))
+    assert main(["bin_packing", "check", "tiny_3", "--data", "boxes.csv"]) == 0
+    notes = yaml.safe_load(capsys.readouterr().out)["notes"]
+    assert any("positions have gaps" in note for note in notes)
+    assert any("sides of 1 rows were rounded up" in note for note in notes)
+
+
+def test_a_list_of_rejected_rows_is_never_replaced_by_another(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "boxes.csv").write_text(BOXES + "b,1,9,1,1\n")
+    rejected = tmp_path / "rejected.csv"
+    command = ["bin_packing", "check", "tiny_3", "--set", "data.on_oversize=reject", "--data", "boxes.csv"]
+    rejected.write_text("mine\n")
+    assert main(command) == 2
+    assert "rejected.csv is there already and lists other rows" in capsys.readouterr().err
+    assert rejected.read_text() == "mine\n"
+    rejected.unlink()
+    assert main(command) == 0
+    assert "9,1,1" in rejected.read_text()
+    assert main(command) == 0, "the same rows may be written again"
