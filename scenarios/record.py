@@ -34,6 +34,9 @@ class Row(Settings):
     Attributes:
         requirement: in words.
         figure: path into the evidence; empty if a benchmark records it.
+        scenario: that it has to be measured on; empty for any.
+        method: preset that has to be trained with; empty for any, or none.
+        cpu_seconds_at_most: of training.
         at_least: smallest value that meets it.
         at_most: largest value that meets it.
         about: value that it has to equal within ``within``.
@@ -43,20 +46,30 @@ class Row(Settings):
 
     requirement: str
     figure: str = ""
+    scenario: str = ""
+    method: str = ""
+    cpu_seconds_at_most: float | None = None
     at_least: float | None = None
     at_most: float | None = None
     about: float | None = None
     within: float = 0.0
     digits: int = 1
 
-    def met(self, value: float) -> bool | None:
-        """Whether a value meets it; ``None`` if nothing is demanded."""
+    def met(self, value: float, cpu_seconds: float | None = None) -> bool | None:
+        """Whether a value, with the CPU seconds of its training, meets it.
+
+        ``None`` if nothing is demanded, or if the CPU seconds are limited but not known and nothing else is missed.
+        """
         demands = [
             None if self.at_least is None else value >= self.at_least,
             None if self.at_most is None else value <= self.at_most,
             None if self.about is None else abs(value - self.about) <= self.within,
         ]
         made = [demand for demand in demands if demand is not None]
+        if self.cpu_seconds_at_most is not None and cpu_seconds is not None:
+            made.append(cpu_seconds <= self.cpu_seconds_at_most)
+        elif self.cpu_seconds_at_most is not None and all(made):
+            return None
         return all(made) if made else None
 
 
@@ -129,6 +142,7 @@ def record_row(
     high: float | None = None,
     seeds: Sequence[int] = (),
     budget: str = "",
+    cpu_seconds: float | None = None,
 ) -> str:
     """Write a figure into ``results.json``, replacing that row; gives a sentence about it.
 
@@ -142,6 +156,7 @@ def record_row(
         high: end of its 95 % interval.
         seeds: it was made with.
         budget: it was made within, in words.
+        cpu_seconds: of training; ``None`` if nothing was trained.
 
     Raises:
         UsageError: as ``find_row``.
@@ -155,13 +170,14 @@ def record_row(
         "unit": unit,
         "seeds": list(seeds),
         "budget": budget,
+        "cpu_seconds": cpu_seconds,
         "command": command,
         "version": __version__,
         "date": date.today().isoformat(),
     }
     with _only_writer(place.folder):
         write_json(place.folder / "results.json", {**read_results(place.folder), row: entry})
-    met = place.row.met(value)
+    met = place.row.met(value, cpu_seconds)
     verdict = "" if met is None else (", requirement met" if met else f", REQUIREMENT NOT MET: {place.row.requirement}")
     return f"recorded {row} = {value:.6g} {unit}{verdict}"
 
@@ -170,8 +186,12 @@ def record_evidence(place: Place, evidence: Evidence, run: Mapping[str, Any]) ->
     """Write the row's figure from the evidence of a run; gives a sentence about it.
 
     Raises:
-        UsageError: the evidence does not hold this figure.
+        UsageError: the evidence does not hold this figure, or the row is about another scenario or method.
     """
+    for what in ("scenario", "method"):
+        wanted, found = getattr(place.row, what), run[what]
+        if wanted and found != wanted:
+            raise UsageError(f"row {place.name} is about {what} {wanted}, this run is of {found or f'no {what}'}")
     figure = _figure(place, evidence)
     trained = run["stages"].get("train")
     budget = "no training"
@@ -182,8 +202,9 @@ def record_evidence(place: Place, evidence: Evidence, run: Mapping[str, Any]) ->
         place.name,
         **figure,
         command=run["command"],
-        seeds=[run["seed"]],
+        seeds=[run["seed"]] if trained else [],
         budget=budget,
+        cpu_seconds=trained["cpu_seconds"] if trained else None,
     )
 
 

@@ -50,17 +50,29 @@ def domains_table(root: Path) -> str:
 def acceptance_table(folder: Path) -> str:
     """One row per requirement of a domain: what was asked, what was measured, and the command that measures it."""
     acceptance, results = read_acceptance(folder), read_results(folder)
-    head = ("row", "requirement", "measured (95 % interval)", "met", "command", "version, date")
+    head = (
+        "row",
+        "requirement",
+        "measured (95 % interval)",
+        "met",
+        "seeds",
+        "CPU s of training",
+        "command",
+        "version, date",
+    )
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for name, row in acceptance.rows.items():
         entry = results.get(name)
         if entry is None:
-            lines.append(f"| `{name}` | {row.requirement} | not measured yet | | | |")
+            lines.append(f"| `{name}` | {row.requirement} | not measured yet |{' |' * (len(head) - 3)}")
             continue
-        met = {True: "yes", False: "**no**", None: ""}[row.met(entry["value"])]
+        cpu_seconds = entry.get("cpu_seconds")
+        met = {True: "yes", False: "**no**", None: ""}[row.met(entry["value"], cpu_seconds)]
+        seeds = ", ".join(map(str, entry["seeds"]))
+        trained = "" if cpu_seconds is None else f"{cpu_seconds:,.0f}"
         lines.append(
-            f"| `{name}` | {row.requirement} | {_measured(row, entry)} | {met} | `{entry['command']}` "
-            f"| {entry['version']}, {entry['date']} |"
+            f"| `{name}` | {row.requirement} | {_measured(row, entry)} | {met} | {seeds} | {trained} "
+            f"| `{entry['command']}` | {entry['version']}, {entry['date']} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -42,6 +42,17 @@ rows:
     figure: policies.linear12.decision_ms
     at_most: 1000
     digits: 3
+  tuned:
+    requirement: tuned in no time
+    figure: policies.learned.objective
+    scenario: tiny_3
+    method: cross_entropy
+    at_least: 40
+    cpu_seconds_at_most: 0.001
+  elsewhere:
+    requirement: the rule on another scenario
+    figure: policies.linear12.objective
+    scenario: cut2
   wrong:
     requirement: nothing measures this
     figure: policies.nobody.objective
@@ -68,7 +79,7 @@ def test_a_benchmark_records_a_row(checkout: Path):
     results = record.read_results(checkout / "domains" / "bin_packing")
     entry = results["speed"]
     assert set(entry) == {
-        "row", "value", "low", "high", "unit", "seeds", "budget", "command", "version", "date",
+        "row", "value", "low", "high", "unit", "seeds", "budget", "cpu_seconds", "command", "version", "date",
     }  # fmt: skip
     assert (entry["row"], entry["value"], entry["low"], entry["seeds"]) == ("speed", 1234.5, None, [1, 2])
     again = record.record_row("bin_packing", "speed", value=10.0, unit="steps/s", command="python b.py")
@@ -91,6 +102,7 @@ def test_a_command_records_figures_of_every_kind(checkout: Path, capsys: pytest.
     assert (results["rule"]["unit"], results["packed"]["unit"], results["time"]["unit"]) == ("%", "items", "ms")
     assert results["optimum"]["low"] == results["optimum"]["high"] == pytest.approx(67.6808, abs=1e-3)
     assert results["rule"]["budget"] == "no training"
+    assert (results["rule"]["cpu_seconds"], results["rule"]["seeds"]) == (None, [])
 
 
 def test_a_trained_policy_is_the_learned_one(checkout: Path):
@@ -100,6 +112,41 @@ def test_a_trained_policy_is_the_learned_one(checkout: Path):
     assert entry["seeds"] == [4]
     assert entry["budget"].endswith("CPU s")
     assert 40 < entry["value"] < 80
+    assert entry["cpu_seconds"] > 0
+
+
+def test_the_time_of_training_is_part_of_the_requirement(checkout: Path, capsys: pytest.CaptureFixture[str]):
+    settings = ["--method", "cross_entropy", "--method-set", "generations=1", "--set", "evaluation.test_instances=200"]
+    assert cli.main(["bin_packing", "run", "tiny_3", *settings, "--budget", "5m", "--record", "tuned"]) == 0
+    assert "REQUIREMENT NOT MET: tuned in no time" in capsys.readouterr().err
+    folder = checkout / "domains" / "bin_packing"
+    entry = record.read_results(folder)["tuned"]
+    assert entry["value"] > 40
+    assert entry["budget"] == "300 s"
+    assert entry["cpu_seconds"] > 0.001
+    line = next(line for line in tables.acceptance_table(folder).splitlines() if line.startswith("| `tuned`"))
+    assert f"| **no** | 0 | {entry['cpu_seconds']:,.0f} |" in line
+    before_it_was_recorded = {key: value for key, value in entry.items() if key != "cpu_seconds"}
+    (folder / "results.json").write_text(json.dumps({"tuned": before_it_was_recorded}))
+    assert "|  | 0 |  |" in tables.acceptance_table(folder), "not known whether it is met"
+
+
+@pytest.mark.parametrize(
+    ("cpu_seconds", "value", "met"),
+    [(120, 1, True), (121, 1, False), (120, 0, False), (None, 1, None), (None, 0, False)],
+)
+def test_met(cpu_seconds: float | None, value: float, met: bool | None):
+    assert record.Row(requirement="", at_least=1, cpu_seconds_at_most=120).met(value, cpu_seconds) is met
+    assert record.Row(requirement="").met(value, cpu_seconds) is None
+
+
+def test_a_run_of_another_scenario_or_method_is_not_recorded(checkout: Path, capsys: pytest.CaptureFixture[str]):
+    compare = ["bin_packing", "compare", "tiny_3", "--set", "evaluation.test_instances=100", "--record"]
+    assert cli.main([*compare, "elsewhere"]) == 2
+    assert "row elsewhere is about scenario cut2, this run is of tiny_3" in capsys.readouterr().err
+    assert cli.main([*compare, "tuned"]) == 2
+    assert "row tuned is about method cross_entropy, this run is of no method" in capsys.readouterr().err
+    assert record.read_results(checkout / "domains" / "bin_packing") == {}
 
 
 def test_what_cannot_be_recorded(checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
@@ -131,9 +178,9 @@ def test_tables_are_made_from_the_results(checkout: Path, capsys: pytest.Capture
     assert capsys.readouterr().out.splitlines() == ["differs: README.md", "differs: domains/bin_packing/README.md"]
     assert tables.main([]) == 0
     domain = (checkout / "domains" / "bin_packing" / "README.md").read_text()
-    assert "| `rule` | `linear12`, at least 50 % | **60.12** % (59.00 to 61.00) | yes | `interlock x` |" in domain
-    assert "| `speed` | steps per second | **999** steps/s | **no** | `python b.py` |" in domain
-    assert "| `optimum` | the exact optimum | not measured yet | | | |" in domain
+    assert "| `rule` | `linear12`, at least 50 % | **60.12** % (59.00 to 61.00) | yes |  |  | `interlock x` |" in domain
+    assert "| `speed` | steps per second | **999** steps/s | **no** |  |  | `python b.py` |" in domain
+    assert "| `optimum` | the exact optimum | not measured yet | | | | | |" in domain
     assert "old" not in domain
     assert domain.endswith("<!-- /table -->\n\nafter\n")
     main = (checkout / "README.md").read_text()
