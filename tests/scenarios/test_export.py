@@ -24,7 +24,7 @@ RUN_INFO = {
     "seed": 3,
     "method": "cross_entropy",
     "settings": {"best": float("nan"), "folder": Path("runs")},
-    "data": "/home/me/secret.csv",
+    "data": "/private/secret.csv",
     "machine": {"system": "mine"},
 }
 EVIDENCE = {"objective": {"mean": np.float32(67.25), "low": 66.0, "high": np.inf}}

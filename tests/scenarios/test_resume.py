@@ -135,7 +135,7 @@ def test_a_spent_budget_gives_5_and_more_budget_goes_on(demo_cli, uninterrupted)
     assert "budget spent" in spent.err
     assert "demo_levels" in spent.json()["policies"]
     run = the_run(demo_cli.folder)
-    assert 3 <= len(read_curves(run)) < 21
+    assert 1 <= len(read_curves(run)) < 21
     assert (run / "bundle").is_dir()
     before = record_of(demo_cli.folder)["stages"]["train"]
 
