@@ -128,16 +128,12 @@ class Figure:
         title: heading in the report.
         caption: what is seen, in one or two sentences.
         draw: ``(policies, evidence) -> plotly figure``; ``policies`` maps names to policies that can act, ``evidence``
-            is an ``interlock.core.evaluation.Evidence``.
+            is an ``interlock.core.evaluation.record.Evidence``.
     """
 
     title: str
     caption: str
     draw: Callable[[Mapping[str, Policy], Any], Any]
-
-
-PolicyFactory = "Callable[[int], Policy]"
-"""Makes a baseline policy from a seed."""
 
 
 class Problem(Protocol):
