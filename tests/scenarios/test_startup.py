@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 HEAVY = ("torch", "pandas", "pyomo", "matplotlib")
+LIMIT = 0.35  # CPU seconds on a machine of its own
+LIBRARIES = 0.15  # CPU seconds there for the interpreter with the command line's libraries alone (0.12 measured)
 
 
 def cpu_seconds(arguments: list[str], folder: Path) -> float:
-    """User and system time of one command, as the operating system accounts for it."""
+    """User and system time of one Python command, as the operating system accounts for it."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "interlock", *arguments], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [sys.executable, *arguments], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     _, status, usage = os.wait4(process.pid, 0)
     assert status == 0, process.stderr.read().decode()
@@ -24,8 +26,16 @@ def cpu_seconds(arguments: list[str], folder: Path) -> float:
 
 @pytest.mark.parametrize("command", [["--help"], ["list"], ["bin_packing", "--help"], ["bin_packing", "list"]])
 def test_help_and_lists_take_less_than_a_third_of_a_second(command: list[str], tmp_path: Path):
+    """A core shared with other work counts more CPU seconds for the same work: what the libraries need then tells."""
+    command = ["-m", "interlock", *command]
     cpu_seconds(command, tmp_path)  # the first one may compile
-    assert min(cpu_seconds(command, tmp_path) for _ in range(4)) < 0.35
+    ours, libraries = [], []
+    for _ in range(8):
+        libraries.append(cpu_seconds(["-c", "import typer, yaml"], tmp_path))
+        ours.append(cpu_seconds(command, tmp_path))
+        if min(ours) < LIMIT * max(1.0, min(libraries) / LIBRARIES):
+            return
+    pytest.fail(f"{min(ours):.2f} CPU s (libraries alone: {min(libraries):.2f})")
 
 
 @pytest.mark.parametrize(
