@@ -32,9 +32,7 @@ class BadInput(InterlockError):
         self.source = source
         self.problems = tuple(problems)
         count = len(self.problems)
-        lines = "\n".join(f"  - {problem}" for problem in self.problems[: self.listed])
-        if count > self.listed:
-            lines += f"\n  ... and {count - self.listed} more"
+        lines = _listing(self.problems, self.listed)
         super().__init__(f"{source}: {count} problem{'s' if count != 1 else ''}\n{lines}")
 
 
@@ -46,6 +44,22 @@ class ProvenInfeasible(InterlockError):
     """No decision or policy can satisfy the constraints, and this has been proven."""
 
     exit_code = 4
+
+
+class InfeasibleActionSet(ProvenInfeasible):
+    """No action satisfies the hard constraints of a state; names the constraints that contradict each other.
+
+    The message lists the first 20 rows of the batch and counts the rest; ``problems`` holds all of them.
+
+    Args:
+        problems: one sentence per row of the batch: the constraints, their limits, and the row.
+    """
+
+    listed = 20
+
+    def __init__(self, problems: Sequence[str]):
+        self.problems = tuple(problems)
+        super().__init__(f"no action is feasible\n{_listing(self.problems, self.listed)}")
 
 
 class MissingExtra(InterlockError):
@@ -61,3 +75,10 @@ class Interrupted(InterlockError):
     """The user stopped the run; its checkpoint has been written."""
 
     exit_code = 130
+
+
+def _listing(problems: Sequence[str], listed: int) -> str:
+    lines = [f"  - {problem}" for problem in problems[:listed]]
+    if len(problems) > listed:
+        lines.append(f"  ... and {len(problems) - listed} more")
+    return "\n".join(lines)
