@@ -39,6 +39,12 @@ def mean(values: Array) -> Array:
     return result
 
 
+def median(values: Array) -> Array:
+    """Median along the last axis, ``(..., n)`` to ``(...)``."""
+    result: Array = np.median(values, axis=-1)
+    return result
+
+
 def iqm(values: Array) -> Array:
     """Interquartile mean: the mean after a quarter of the values (rounded down) is cut off at each end.
 
@@ -177,6 +183,27 @@ def paired_bootstrap(
     return bootstrap(first - second, strata=strata, resamples=resamples, level=level, seed=seed)
 
 
+def normalised_score(achieved: Array, heuristic: Array, bound: Array, rows: Array) -> Estimate | None:
+    """``(J - J_heuristic) / (J_bound - J_heuristic)`` of the means: 0 is the heuristic, 1 is the bound.
+
+    Numerator and denominator are resampled together, so what the instances share cancels.
+
+    Args:
+        achieved: ``(n,)`` objective of the policy per instance.
+        heuristic: ``(n,)``, the same instances.
+        bound: ``(n,)``, or shape ``()`` for one value over all.
+        rows: from ``resample_rows``.
+
+    Returns:
+        ``None`` where the heuristic may be as good as the bound: there is nothing to divide by.
+    """
+    own, room = achieved - heuristic, bound - heuristic
+    own_draws, room_draws = resampled(own, mean, rows), resampled(room, mean, rows)
+    if room_draws.min() <= 0.0 <= room_draws.max():
+        return None
+    return Estimate(float(own.mean() / room.mean()), *percentile_interval(own_draws / room_draws))
+
+
 def clopper_pearson(successes: int, count: int, level: float = LEVEL) -> tuple[float, float]:
     """The exact two-sided interval of a probability after ``successes`` in ``count`` independent trials.
 
@@ -193,6 +220,15 @@ def clopper_pearson(successes: int, count: int, level: float = LEVEL) -> tuple[f
     low = 0.0 if successes == 0 else float(betaincinv(successes, count - successes + 1, tail))
     high = 1.0 if successes == count else float(betaincinv(successes + 1, count - successes, 1.0 - tail))
     return low, high
+
+
+def clopper_pearson_upper(successes: int, count: int, confidence: float = LEVEL) -> float:
+    """The exact one-sided upper limit of a probability: nothing seen in ``n`` trials still allows about ``3 / n``.
+
+    Raises:
+        ValueError: as ``clopper_pearson``.
+    """
+    return clopper_pearson(successes, count, level=2.0 * confidence - 1.0)[1]
 
 
 def performance_profile(scores: Array, thresholds: Array) -> Array:
