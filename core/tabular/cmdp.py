@@ -1,7 +1,8 @@
 """A finite constrained decision process, with exact evaluation by linear solves."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -77,6 +78,10 @@ class FiniteCMDP:
         stays: Array = np.all(self.transition[own, :, own] >= 1.0 - _TOLERANCE, axis=1)
         empty: Array = np.all(self.signals == 0.0, axis=(0, 2))
         return np.logical_and(stays, empty)
+
+    def with_limits(self, limits: Sequence[float] | Array) -> Self:
+        """The same process with other limits."""
+        return replace(self, limits=np.asarray(limits, np.float64))
 
     def uniform(self) -> Array:
         """The policy ``(S, A)`` that takes every action with the same probability."""

@@ -5,7 +5,6 @@ is what makes plain gradient descent-ascent circle around it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -176,4 +175,4 @@ def _draw_garnet(
 
 def _limited(cmdp: FiniteCMDP, smallest: Sequence[float] | Array) -> FiniteCMDP:
     """Limits halfway between ``smallest`` and the costs of the policy with the largest return."""
-    return replace(cmdp, limits=(np.asarray(smallest) + cmdp.evaluate(cmdp.unconstrained())[1]) / 2.0)
+    return cmdp.with_limits((np.asarray(smallest) + cmdp.evaluate(cmdp.unconstrained())[1]) / 2.0)
