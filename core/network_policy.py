@@ -1,5 +1,6 @@
 """A policy that is a network: acts, saves as safetensors + JSON, exports to ONNX."""
 
+import copy
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
@@ -13,62 +14,115 @@ from torch import Tensor, nn
 
 from interlock.core.actor_critic.config import NetworkSettings
 from interlock.core.environment import Array, Observation
-from interlock.core.errors import BadInput, MissingExtra
-from interlock.core.networks import build_network
+from interlock.core.errors import BadInput, MissingExtra, UsageError
+from interlock.core.heads import Head, build_head
+from interlock.core.networks import ActorCritic, build_network
 from interlock.core.policy import Encoder, load_arrays, save_arrays
 from interlock.core.problem import Problem
 
 
 class NetworkPolicy:
-    """Scores all actions with a network and takes the best feasible one, or samples from their softmax.
+    """A network whose head gives a distribution over actions; takes its mode, or draws.
 
     Args:
-        network: maps encoder outputs and mask to scores and value, see ``interlock.core.networks``.
+        network: maps encoder outputs (and mask, and memory) to the head's parameters and values.
         encoder: raw observation -> inputs of the network.
-        description: what ``policy.json`` holds: encoder name, network settings, input shapes, number of actions,
-            method, scenario hash, seed.
+        description: what ``policy.json`` holds: encoder name, network settings, head, input shapes, number of masked
+            actions, signals, method, scenario hash, seed. With ``randomised`` the finished policy draws its actions
+            even when asked for deterministic ones: limits on expectations may be out of reach otherwise.
+
+    Attributes:
+        last: the policy of the last update where ``this`` one was chosen earlier in training, else ``None``.
     """
 
-    def __init__(self, network: nn.Module, encoder: Encoder, description: Mapping[str, Any]):
+    def __init__(self, network: ActorCritic, encoder: Encoder, description: Mapping[str, Any]):
         self.network = network
         self.encoder = encoder
         self.description = dict(description)
+        self.randomised = bool(self.description.get("randomised", False))
+        self.last: NetworkPolicy | None = None
+        self.remembered: Tensor | None = None
+        self.begun: Tensor | None = None
         self.seed(0)
 
-    def scores(self, observation: Observation) -> Tensor:
-        """``(n, A)`` scores; infeasible actions at -1e9."""
-        with torch.no_grad():
-            inputs = {name: torch.from_numpy(array) for name, array in self.encoder(observation).items()}
-            mask = torch.from_numpy(np.asarray(observation["action_mask"], np.bool_))
-            scores: Tensor = self.network(**inputs, action_mask=mask)[0]
-        return scores
+    @property
+    def head(self) -> Head:
+        """What the network's parameters are parameters of."""
+        return self.network.head
+
+    def inputs(self, observation: Observation) -> dict[str, Tensor]:
+        """Arguments of the network, without memory."""
+        inputs = {name: torch.from_numpy(array) for name, array in self.encoder(observation).items()}
+        if "action_mask" in observation:
+            inputs["action_mask"] = torch.from_numpy(np.asarray(observation["action_mask"], np.bool_))
+        return inputs
+
+    def parameters(self, observation: Observation) -> Tensor:
+        """``(n, K)`` parameters of the head; scores for discrete actions, infeasible ones at -1e9."""
+        with torch.inference_mode():
+            inputs = self.inputs(observation)
+            if not self.network.memory:
+                parameters: Tensor = self.network(**inputs)[0]
+                return parameters
+            rows = len(next(iter(inputs.values())))
+            if self.remembered is None or self.begun is None or len(self.remembered) != rows:
+                self.remembered, self.begun = torch.zeros(rows, self.network.memory), torch.ones(rows)
+            parameters, _, self.remembered = self.network(**inputs, memory=self.remembered, start=self.begun)
+            self.begun = torch.zeros(rows)
+        return parameters
 
     def act(self, observation: Observation, *, deterministic: bool = True) -> Array:
-        """Best feasible action per row, or a draw from the softmax of the scores."""
-        scores = self.scores(observation)
-        if not deterministic:
-            scores = gumbel(scores, self.generator)
-        actions: Array = scores.argmax(1).numpy()
+        """The mode of the distribution per row, or a draw from it."""
+        parameters = self.parameters(observation)
+        with torch.inference_mode():
+            if deterministic and not self.randomised:
+                raw = self.head.mode(parameters)
+            else:
+                raw = self.head.sample(parameters, self.generator)
+            actions: Array = self.head.action(raw).numpy()
         return actions
 
     def reset(self, rows: Array | None = None) -> None:
-        """Nothing to forget."""
+        """Forget the history of these rows (all, if ``None``)."""
+        if rows is None or self.begun is None:
+            self.remembered = self.begun = None
+        else:
+            self.begun[torch.from_numpy(np.asarray(rows, np.int64))] = 1.0
 
     def seed(self, seed: int) -> None:
         """Restart the generator of the draws."""
         self.generator = torch.Generator().manual_seed(seed)
 
+    def weights(self) -> dict[str, Array]:
+        """A copy of the network's weights."""
+        return {name: tensor.numpy().copy() for name, tensor in self.network.state_dict().items()}
+
+    def load_weights(self, weights: Mapping[str, Array]) -> None:
+        """Replace the network's weights."""
+        self.network.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
+
+    def with_weights(self, weights: Mapping[str, Array]) -> "NetworkPolicy":
+        """The same policy with other weights."""
+        other = NetworkPolicy(copy.deepcopy(self.network), self.encoder, self.description)
+        other.load_weights(weights)
+        return other
+
     def save(self, folder: Path) -> None:
         """Write ``policy.safetensors`` and ``policy.json``."""
-        arrays = {name: tensor.numpy() for name, tensor in self.network.state_dict().items()}
-        save_arrays(folder, arrays, self.description)
+        save_arrays(folder, self.weights(), self.description)
 
     def export_scorer(self, folder: Path) -> dict[str, Any]:
-        """Write ``policy.onnx``: inputs by name and ``action_mask``, outputs ``scores`` and ``value``, any batch size.
+        """Write ``policy.onnx``: inputs by name, any batch size.
+
+        Outputs are ``scores`` and ``value`` for discrete actions, else ``action``, ``action_params`` and ``value``;
+        with a memory there are also the inputs ``memory`` and ``start`` and the output ``memory_next``.
 
         Raises:
             MissingExtra: onnx or onnxscript is not installed.
+            UsageError: the policy is randomised: one answer per request would not keep its limits.
         """
+        if self.randomised:
+            raise UsageError("a randomised policy is not exported: single answers would not keep its limits")
         try:
             import onnx  # noqa: F401
             import onnxscript  # noqa: F401
@@ -77,17 +131,23 @@ class NetworkPolicy:
         batch = torch.export.Dim("batch", min=1, max=65536)
         shapes: dict[str, list[int]] = self.description["input_shapes"]
         example = {name: torch.zeros(2, *shape) for name, shape in shapes.items()}
-        example["action_mask"] = torch.ones(2, self.description["actions"], dtype=torch.bool)
-        self.network.eval()
+        if self.description["actions"]:
+            example["action_mask"] = torch.ones(2, self.description["actions"], dtype=torch.bool)
+        outputs = ["scores", "value"] if self.head.kind == "categorical" else ["action", "action_params", "value"]
+        if self.network.memory:
+            example |= {"memory": torch.zeros(2, self.network.memory), "start": torch.ones(2)}
+            outputs.append("memory_next")
+        module = self.network if self.head.kind == "categorical" else _Decision(self.network)
+        module.eval()
         with warnings.catch_warnings(), _quiet_exporter():
             warnings.simplefilter("ignore")
             torch.onnx.export(
-                self.network,
+                module,
                 (),
                 folder / "policy.onnx",
                 kwargs=example,
                 input_names=list(example),
-                output_names=["scores", "value"],
+                output_names=outputs,
                 dynamic_shapes={name: {0: batch} for name in example},
                 opset_version=18,
                 dynamo=True,
@@ -114,10 +174,26 @@ def _quiet_exporter() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def gumbel(scores: Tensor, generator: torch.Generator) -> Tensor:
-    """Scores plus Gumbel noise: their argmax is a draw from the softmax."""
-    noise = torch.rand(scores.shape, generator=generator).clamp_(1e-12, 1 - 1e-7)
-    return scores - (-noise.log()).log()
+class _Decision(nn.Module):
+    """A network and the mode of its head in one graph."""
+
+    def __init__(self, network: ActorCritic):
+        super().__init__()
+        self.network = network
+
+    def forward(self, **inputs: Tensor) -> tuple[Tensor, ...]:
+        """Action, parameters, values, and the next memory if there is one."""
+        parameters, *others = self.network(**inputs)
+        head = self.network.head
+        return (head.action(head.mode(parameters)), parameters, *others)
+
+
+def describe(observation: Observation, encoded: Mapping[str, Array]) -> dict[str, Any]:
+    """Input shapes, and the width of the action mask (0 for none): what ties a network to a problem."""
+    return {
+        "input_shapes": {name: list(array.shape[1:]) for name, array in encoded.items()},
+        "actions": int(observation["action_mask"].shape[1]) if "action_mask" in observation else 0,
+    }
 
 
 def load_network_policy(folder: Path, problem: Problem) -> NetworkPolicy:
@@ -128,16 +204,22 @@ def load_network_policy(folder: Path, problem: Problem) -> NetworkPolicy:
     """
     arrays, description = load_arrays(folder, problem.scenario)
     encoder = problem.encoders()[description["encoder"]]
-    first = problem.environment(1, seed=0, split="train").reset()
+    environment = problem.environment(1, seed=0, split="train")
+    first = environment.reset()
     example = encoder(first)
-    shapes = {name: list(array.shape[1:]) for name, array in example.items()}
-    actions = int(first["action_mask"].shape[1])
-    made_for = (description["input_shapes"], description["actions"])
-    if made_for != (shapes, actions):
+    here = describe(first, example)
+    made_for = {name: description[name] for name in here}
+    if made_for != here:
         raise BadInput(
             str(folder),
-            [f"made for inputs {made_for[0]} and {made_for[1]} actions; this scenario has {shapes} and {actions}"],
+            [
+                f"made for inputs {made_for['input_shapes']} and {made_for['actions']} actions; "
+                f"this scenario has {here['input_shapes']} and {here['actions']}"
+            ],
         )
-    network = build_network(example, actions, NetworkSettings(**description["network"]), seed=0)
-    network.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in arrays.items()})
-    return NetworkPolicy(network, encoder, description)
+    head = build_head(environment.action_space, description["head"])
+    settings = NetworkSettings(**description["network"])
+    network = build_network(example, head, settings, seed=0, signals=description["signals"])
+    policy = NetworkPolicy(network, encoder, description)
+    policy.load_weights(arrays)
+    return policy

@@ -167,6 +167,7 @@ def start(
         "seed": seed,
         "budget": budget,
         "policies": list(policies),
+        "trained_by": _trained_by(policies[0], problem, store) if verb == "evaluate" else None,
         "data": str(data.resolve()) if data else None,
         "data_sha256": _sha256(data) if data else None,
         "versions": machine.versions(),
@@ -182,6 +183,14 @@ def start(
 
     write_text(folder.path / "scenario.yaml", yaml.safe_dump(record["scenario_values"], sort_keys=False))
     return Journey(domain, scenario, method, folder, screen, _problem=problem)
+
+
+def _trained_by(reference: str, problem: Problem, store: RunStore) -> dict[str, Any] | None:
+    """Of the run that a policy comes from: what a recorded figure has to tell; ``None`` if it is not a run."""
+    if plugins.known_as(reference, problem.baselines()) in problem.baselines() or Path(reference).is_dir():
+        return None
+    record = store.open(reference).record
+    return {name: record[name] for name in ("method", "seed", "budget")} | {"train": record["stages"].get("train")}
 
 
 def resume(domain: DomainInfo, folder: RunFolder, *, screen: Screen, verb: str, budget: float | None = None) -> Journey:

@@ -188,21 +188,22 @@ def record_evidence(place: Place, evidence: Evidence, run: Mapping[str, Any]) ->
     Raises:
         UsageError: the evidence does not hold this figure, or the row is about another scenario or method.
     """
-    for what in ("scenario", "method"):
-        wanted, found = getattr(place.row, what), run[what]
+    of_training = run.get("trained_by") or run
+    for what, found in (("scenario", run["scenario"]), ("method", of_training["method"])):
+        wanted = getattr(place.row, what)
         if wanted and found != wanted:
             raise UsageError(f"row {place.name} is about {what} {wanted}, this run is of {found or f'no {what}'}")
     figure = _figure(place, evidence)
-    trained = run["stages"].get("train")
+    trained = of_training["train"] if "train" in of_training else run["stages"].get("train")
     budget = "no training"
     if trained is not None:
-        budget = f"{run['budget']:g} s" if run["budget"] else f"{trained['cpu_seconds']:.0f} CPU s"
+        budget = f"{of_training['budget']:g} s" if of_training["budget"] else f"{trained['cpu_seconds']:.0f} CPU s"
     return record_row(
         run["domain"],
         place.name,
         **figure,
         command=run["command"],
-        seeds=[run["seed"]] if trained else [],
+        seeds=[of_training["seed"]] if trained else [],
         budget=budget,
         cpu_seconds=trained["cpu_seconds"] if trained else None,
     )

@@ -2,11 +2,11 @@
 
 from interlock.core.problem import MethodInfo
 
-METHOD = MethodInfo(
-    name="mask_ppo",
-    title="Feasibility-mask actor-critic",
-    summary="proximal policy optimisation with the exact feasibility mask, warm-started by imitating a baseline",
-    config="interlock.core.actor_critic.config:MaskPPOConfig",
+PPO_LAGRANGIAN = MethodInfo(
+    name="ppo_lagrangian",
+    title="Proximal policy optimisation with multipliers",
+    summary="clipped actor-critic with exact masks, a multiplier per constraint (PID or optimistic) and a warm start",
+    config="interlock.core.actor_critic.config:PPOConfig",
     train="interlock.core.actor_critic.ppo:train",
     load="interlock.core.network_policy:load_network_policy",
     extra="train",

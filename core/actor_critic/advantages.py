@@ -1,4 +1,4 @@
-"""Generalised advantage estimation (Schulman, Moritz, Levine, Jordan, Abbeel 2016), for reward or any cost."""
+"""Generalised advantage estimation (Schulman, Moritz, Levine, Jordan, Abbeel 2016), for reward and costs at once."""
 
 import numpy as np
 
@@ -6,7 +6,14 @@ from interlock.core.environment import Array
 
 
 def generalised_advantages(
-    signal: Array, values: Array, next_values: Array, terminated: Array, done: Array, *, gamma: float, decay: float
+    signal: Array,
+    values: Array,
+    next_values: Array,
+    terminated: Array,
+    done: Array,
+    *,
+    gamma: float | Array,
+    decay: float | Array,
 ) -> Array:
     """Advantages of a batch of trajectories.
 
@@ -14,22 +21,25 @@ def generalised_advantages(
     ``A_t = delta_t + gamma * decay * (1 - done_t) A_{t+1}``.
 
     Args:
-        signal: ``(T, n)`` rewards or costs ``x_t``.
-        values: ``(T, n)`` ``V(s_t)``.
-        next_values: ``(T, n)`` ``V`` of the state that followed: where an episode was truncated, that of its final
-            observation, never of the first view of the next episode. Ignored where it terminated.
+        signal: ``(T, n)`` or ``(T, n, k)`` rewards or costs ``x_t``.
+        values: the same shape, ``V(s_t)``.
+        next_values: the same shape, ``V`` of the state that followed: where an episode was truncated, that of its
+            final observation, never of the first view of the next episode. Ignored where it terminated.
         terminated: bool ``(T, n)``.
         done: bool ``(T, n)``, terminated or truncated.
-        gamma: discount.
-        decay: lambda; 1 gives Monte-Carlo returns minus values, 0 gives one-step errors.
+        gamma: discount, one for all or ``(k,)``.
+        decay: lambda, one for all or ``(k,)``; 1 gives Monte-Carlo returns minus values, 0 gives one-step errors.
 
     Returns:
-        ``(T, n)``; the targets of the critic are these plus ``values``.
+        The shape of ``signal``; the targets of the critic are these plus ``values``.
     """
+    if signal.ndim == 3:
+        terminated, done = terminated[..., None], done[..., None]
     delta = signal + gamma * np.where(terminated, 0.0, next_values) - values
+    carried = gamma * decay * ~done
     advantages = np.empty_like(delta)
-    running = np.zeros(delta.shape[1])
+    running = np.zeros(delta.shape[1:])
     for t in range(delta.shape[0] - 1, -1, -1):
-        running = delta[t] + gamma * decay * np.where(done[t], 0.0, running)
+        running = delta[t] + carried[t] * running
         advantages[t] = running
     return advantages

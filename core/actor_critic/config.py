@@ -1,5 +1,7 @@
 """Settings of the actor-critic methods; torch-free, so that they can be shown and checked without it."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from interlock.core.scenario import Settings
@@ -13,6 +15,10 @@ class NetworkSettings(Settings):
     actor_channels: int = Field(8, ge=1, description="1 x 1 convolution before the actor's dense layer")
     critic_channels: int = Field(4, ge=1, description="1 x 1 convolution before the critic's dense layer")
     dense: int = Field(128, ge=1, description="dense layer behind the convolutions, and of the scorer's critic")
+    critics: Literal["auto", "separate", "shared"] = Field(
+        "auto", description="a network per signal, or one for all; auto: one for all from three costs on"
+    )
+    memory: int = Field(0, ge=0, description="width of a gated recurrent layer before vectors' perceptrons; 0: none")
 
 
 class ImitationSettings(Settings):
@@ -25,28 +31,57 @@ class ImitationSettings(Settings):
     minibatch: int = Field(1024, ge=1, description="states per gradient step")
 
 
-class MaskPPOConfig(Settings):
-    """Settings of the feasibility-mask actor-critic.
+class DualSettings(Settings):
+    """Multipliers from relative violations: proportional, integral and derivative control.
 
-    The defaults suit small networks that score actions one by one; the preset `mask_ppo_planes` has those of a
-    convolutional network.
+    ``proportional`` 0 is plain dual ascent, ``proportional = integral`` its optimistic variant.
     """
+
+    integral: float = Field(0.05, ge=0, description="gain on the summed violation")
+    proportional: float = Field(1.0, ge=0, description="gain on the violation itself")
+    derivative: float = Field(0.0, ge=0, description="gain on a cost that rises")
+    smoothing: float = Field(0.0, ge=0, lt=1, description="moving average of the proportional term; 0: none")
+    cost_smoothing: float = Field(0.0, ge=0, lt=1, description="moving average of the cost in the derivative term")
+    delay: int = Field(10, ge=1, description="updates over which the rise of the cost is taken")
+    initial: float = Field(0.0, ge=0, description="multiplier at the start")
+    largest: float = Field(100.0, gt=0, description="cap of each multiplier")
+    optimistic: bool = Field(False, description="the policy follows 2 x this multiplier - the last one (ReLOAD)")
+
+
+class LearnerConfig(Settings):
+    """What all actor-critic methods share: the network, the amounts of play, and how constraints are measured."""
 
     encoder: str | None = Field(None, description="encoder that feeds the network; null: the first of the problem")
     network: NetworkSettings = NetworkSettings()
+    head: str | None = Field(None, description="distribution over actions; null: the usual one for the action space")
     imitation: ImitationSettings = ImitationSettings()
     steps: int = Field(400_000, ge=1, description="environment steps after the warm start")
     num_envs: int = Field(128, ge=1, description="rows of the batched environment")
     rollout: int = Field(32, ge=1, description="steps per row between updates")
-    epochs: int = Field(3, ge=1, description="passes over each rollout")
-    minibatch: int = Field(1024, ge=1, description="states per gradient step")
-    learning_rate: float = Field(5e-3, gt=0, description="step size of Adam at the start")
-    final_learning_rate: float = Field(0.05, ge=0, le=1, description="share of the step size left at the end")
-    clip: float = Field(0.2, gt=0, description="clipping range of the probability ratio")
-    kl_stop: float = Field(0.03, gt=0, description="end the passes over a rollout beyond this divergence")
-    gamma: float = Field(1.0, gt=0, le=1, description="discount")
-    gae_lambda: float = Field(0.9, ge=0, le=1, description="decay of the advantage estimate")
-    value_weight: float = Field(0.25, ge=0, description="weight of the critic's loss")
-    entropy_weight: float = Field(0.01, ge=0, description="weight of the entropy bonus over feasible actions")
-    max_gradient: float = Field(0.5, gt=0, description="largest norm of the gradient")
+    gamma: float = Field(0.99, gt=0, le=1, description="discount of rewards")
+    gae_lambda: float = Field(0.95, ge=0, le=1, description="decay of the advantage estimate of rewards")
+    cost_gamma: float | None = Field(None, gt=0, le=1, description="discount of costs; null: as for rewards")
+    cost_gae_lambda: float | None = Field(None, ge=0, le=1, description="decay for costs; null: as for rewards")
+    least_episodes: int = Field(8, ge=1, description="finished episodes that a measured constraint needs")
+    limit_floor: float = Field(1e-3, gt=0, description="violations are relative to the limit, or to this if smaller")
+    margin: float = Field(0.0, ge=0, lt=1, description="share of each limit kept in reserve while training")
+    randomised: bool = Field(False, description="the finished policy draws its actions, as limits may demand")
     validate_every: int = Field(50_000, ge=1, description="environment steps between validations")
+
+
+class PPOConfig(LearnerConfig):
+    """Settings of proximal policy optimisation with multipliers; without soft constraints it is plain PPO.
+
+    The defaults suit batched environments on a CPU; the preset `sample_efficient` suits slow simulators.
+    """
+
+    epochs: int = Field(4, ge=1, description="passes over each rollout")
+    minibatch: int = Field(1024, ge=1, description="states per gradient step")
+    learning_rate: float = Field(3e-4, gt=0, description="step size of Adam at the start")
+    final_learning_rate: float = Field(0.0, ge=0, le=1, description="share of the step size left at the end")
+    clip: float = Field(0.2, gt=0, description="clipping range of the probability ratio")
+    kl_stop: float = Field(0.02, gt=0, description="end the passes over a rollout beyond this divergence")
+    value_weight: float = Field(0.5, ge=0, description="weight of the critic's loss")
+    entropy_weight: float = Field(0.0, ge=0, description="weight of the entropy bonus over feasible actions")
+    max_gradient: float = Field(0.5, gt=0, description="largest norm of the gradient")
+    dual: DualSettings = DualSettings()

@@ -4,8 +4,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from interlock.core.actor_critic.config import ImitationSettings
-from interlock.core.actor_critic.rollout import Rollout, collect, to_tensors
+from interlock.core.actor_critic.config import ImitationSettings, LearnerConfig
+from interlock.core.actor_critic.rollout import View, collect
+from interlock.core.actor_critic.rule import Batch
+from interlock.core.actor_critic.signals import CostSignals
 from interlock.core.environment import BatchEnvironment, Observation
 from interlock.core.network_policy import NetworkPolicy
 from interlock.core.policy import Policy
@@ -18,63 +20,63 @@ def imitate(
     policy: NetworkPolicy,
     teacher: Policy,
     environment: BatchEnvironment,
-    observation: Observation,
+    view: View,
+    signals: CostSignals,
     optimiser: torch.optim.Optimizer,
-    settings: ImitationSettings,
+    config: LearnerConfig,
     rng: np.random.Generator,
-    *,
-    gamma: float,
-) -> Observation:
-    """Play ``CHUNK`` steps per row, and train actor and critic on the teacher's actions and on the returns.
+) -> View:
+    """Play ``CHUNK`` steps per row, and train actor and critics on the teacher's actions and on the returns.
 
     Half of the environment rows follow the teacher, half the student as it learns, so that the states the student
     reaches by itself are labelled too.
 
     Args:
-        policy: its network is trained in place.
+        policy: its network is trained in place; discrete actions, no memory.
         teacher: gives the labels.
         environment: what is played.
-        observation: its current view.
+        view: where play goes on.
+        signals: of the costs.
         optimiser: of the network.
-        settings: amounts.
+        config: amounts, and the discounts of the returns.
         rng: of the minibatches.
-        gamma: discount of the returns.
 
     Returns:
-        The environment's view afterwards.
+        The view afterwards.
     """
     follow_teacher = np.arange(environment.num_envs) % 2 == 0
     labels: list[np.ndarray] = []
 
-    def act(view: Observation) -> np.ndarray:
-        labels.append(teacher.act(view))
-        return np.where(follow_teacher, labels[-1], policy.act(view, deterministic=True))
+    def act(observation: Observation) -> np.ndarray:
+        labels.append(teacher.act(observation))
+        return np.where(follow_teacher, labels[-1], policy.head.mode(policy.parameters(observation)).numpy())
 
-    rollout, observation = collect(policy, environment, observation, CHUNK, act=act)
-    returns = rollout.advantages(gamma=gamma, decay=1.0) + rollout.values
-    _fit(policy.network, optimiser, rollout, np.stack(labels), returns, settings, rng)
-    return observation
+    rollout, view = collect(policy, environment, view, CHUNK, signals, act=act)
+    returns = rollout.batch(config.model_copy(update={"gae_lambda": 1.0, "cost_gae_lambda": 1.0}))
+    labelled = Batch(
+        returns.inputs,
+        torch.from_numpy(np.stack(labels).reshape(-1)),
+        returns.log_probability,
+        returns.advantages,
+        returns.targets,
+    )
+    _fit(policy, optimiser, labelled, config.imitation, rng)
+    return view
 
 
 def _fit(
-    network: nn.Module,
+    policy: NetworkPolicy,
     optimiser: torch.optim.Optimizer,
-    rollout: Rollout,
-    labels: np.ndarray,
-    returns: np.ndarray,
+    batch: Batch,
     settings: ImitationSettings,
     rng: np.random.Generator,
 ) -> None:
-    inputs, mask = rollout.flat_inputs()
-    target = torch.from_numpy(labels.reshape(-1))
-    value_target = to_tensors(returns.reshape(-1))
     for _ in range(settings.epochs):
-        for batch in np.array_split(rng.permutation(len(target)), max(1, len(target) // settings.minibatch)):
-            rows = torch.from_numpy(batch)
-            scores, value = network(**{name: array[rows] for name, array in inputs.items()}, action_mask=mask[rows])
-            loss = nn.functional.cross_entropy(scores, target[rows])
-            loss = loss + 0.5 * (value - value_target[rows]).square().mean()
+        for some in batch.minibatches(settings.minibatch, rng):
+            parameters, values = policy.network(**some.inputs)
+            loss = -policy.head.log_probability(parameters, some.actions).mean()
+            loss = loss + 0.5 * (values - some.targets).square().mean(0).sum()
             optimiser.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(policy.network.parameters(), 1.0)
             optimiser.step()

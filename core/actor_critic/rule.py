@@ -6,6 +6,7 @@ which turns one rollout into one change of the policy.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -26,6 +27,8 @@ class Batch:
         log_probability: ``(N,)`` of them when they were drawn.
         advantages: ``(N, 1 + m)`` of the reward, then of each cost signal; neither centred nor scaled.
         targets: ``(N, 1 + m)`` of the critic.
+        length: decisions per sequence that a recurrent network has to see together; ``inputs["memory"]`` has
+            ``N / length`` rows. 1 without memory.
     """
 
     inputs: dict[str, Tensor]
@@ -33,32 +36,38 @@ class Batch:
     log_probability: Tensor
     advantages: Tensor
     targets: Tensor
+    length: int = 1
 
     def __len__(self) -> int:
         """Number of decisions."""
         return len(self.log_probability)
 
-    def rows(self, index: Tensor) -> "Batch":
-        """Some of the decisions."""
+    def sequences(self, index: Tensor | slice) -> "Batch":
+        """Some of the sequences (of the decisions, where there is no memory)."""
+
+        def pick(tensor: Tensor, length: int) -> Tensor:
+            if length == 1:
+                return tensor[index]
+            chosen: Tensor = tensor.unflatten(0, (-1, length))[index]  # type: ignore[no-untyped-call]
+            return chosen.flatten(0, 1)
+
+        length = self.length
         return Batch(
-            {name: tensor[index] for name, tensor in self.inputs.items()},
-            self.actions[index],
-            self.log_probability[index],
-            self.advantages[index],
-            self.targets[index],
+            {name: pick(tensor, 1 if name == "memory" else length) for name, tensor in self.inputs.items()},
+            pick(self.actions, length),
+            pick(self.log_probability, length),
+            pick(self.advantages, length),
+            pick(self.targets, length),
+            length,
         )
 
     def minibatches(self, size: int, rng: np.random.Generator) -> Iterator["Batch"]:
         """All decisions once, in random order, in parts of about ``size``; gathered once, then cut."""
-        shuffled = self.rows(torch.from_numpy(rng.permutation(len(self))))
-        parts = max(1, len(self) // size)
-        for start, end in zip(*_cuts(len(self), parts), strict=True):
-            yield shuffled.rows(slice(start, end))  # type: ignore[arg-type]
-
-
-def _cuts(length: int, parts: int) -> tuple[Array, Array]:
-    edges = np.linspace(0, length, parts + 1).round().astype(int)
-    return edges[:-1], edges[1:]
+        count = len(self) // self.length
+        shuffled = self.sequences(torch.from_numpy(rng.permutation(count)))
+        edges = np.linspace(0, count, max(1, min(count, len(self) // size)) + 1).round().astype(int)
+        for start, end in pairwise(edges):
+            yield shuffled.sequences(slice(int(start), int(end)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +113,8 @@ class Rule(Protocol):
 
     def restore(self, state: dict[str, Array]) -> None:
         """Go on from what ``state`` returned."""
+        ...
+
+    def warnings(self) -> list[str]:
+        """Sentences for the user that became true since they were last asked for."""
         ...

@@ -124,7 +124,7 @@ def summarise(
     baselines = [name for name in problem.baselines() if name in outcomes]
     entries = {}
     for name, outcome in outcomes.items():
-        constraints = _constraints(problem.constraints, outcome, rows)
+        constraints = measure_constraints(problem.constraints, outcome, rows)
         entries[name] = PolicyEvidence(
             learned=name not in baselines,
             rank=0,
@@ -204,7 +204,10 @@ def _objective(values: Array, objective: Objective, rows: Array) -> ObjectiveEvi
     )
 
 
-def _constraints(constraints: Sequence[Constraint], outcome: Outcomes, rows: Array) -> dict[str, ConstraintEvidence]:
+def measure_constraints(
+    constraints: Sequence[Constraint], outcome: Outcomes, rows: Array
+) -> dict[str, ConstraintEvidence]:
+    """Compare what a policy achieved with every constraint; ``rows`` are resampled instances for the intervals."""
     return {
         constraint.name: _constraint(constraint, outcome.costs[:, column], outcome.steps, rows)
         for column, constraint in enumerate(constraints)

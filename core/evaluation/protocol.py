@@ -61,7 +61,7 @@ def run_instances(
     n, m = environment.num_envs, len(environment.constraints)
     observation = environment.reset()
     policy.reset()
-    _check_finite(observation, 0)
+    check_finite(observation, 0)
     reward, cost, steps, seconds = np.zeros(n), np.zeros((n, m)), np.zeros(n, np.int64), np.zeros(n)
     objective, costs = np.empty(count), np.empty((count, m))
     all_steps, all_seconds = np.empty(count, np.int64), np.empty(count)
@@ -73,7 +73,7 @@ def run_instances(
         seconds += (time.perf_counter() - started) / n
         step = environment.step(action)
         index += 1
-        _check_finite({"reward": step.reward, "cost": step.cost, **step.observation}, index)
+        check_finite({"reward": step.reward, "cost": step.cost, **step.observation}, index)
         observation = step.observation
         reward += step.reward.reshape(n, -1).sum(axis=1)
         cost += step.cost
@@ -139,7 +139,7 @@ def play(
     return run_instances(environment, policy, count, per_reward=problem.objective.per_reward, progress=progress)
 
 
-def _check_finite(arrays: Mapping[str, Array], index: int) -> None:
+def check_finite(arrays: Mapping[str, Array], index: int) -> None:
     """Refuse non-finite numbers: they would spread silently into every average."""
     for name, values in arrays.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():

@@ -5,19 +5,41 @@ import pytest
 import torch
 
 from interlock.core.actor_critic.advantages import generalised_advantages
-from interlock.core.actor_critic.config import ImitationSettings, MaskPPOConfig, NetworkSettings
-from interlock.core.actor_critic.ppo import train, update
-from interlock.core.actor_critic.rollout import Rollout, collect
+from interlock.core.actor_critic.config import ImitationSettings, NetworkSettings, PPOConfig
+from interlock.core.actor_critic.ppo import improve, mix, train
+from interlock.core.actor_critic.rollout import Rollout, View, collect
+from interlock.core.actor_critic.signals import CostSignals
 from interlock.core.errors import BadInput, Interrupted, UsageError
 from interlock.core.evaluation.protocol import play
-from interlock.core.network_policy import NetworkPolicy, gumbel, load_network_policy
-from interlock.core.networks import MASKED, build_network, mask_scores
+from interlock.core.heads import MASKED, mask_scores
+from interlock.core.heads_discrete import CategoricalHead
+from interlock.core.network_policy import NetworkPolicy, load_network_policy
+from interlock.core.networks import ActorCritic, build_network
 from interlock.core.training import MemoryRun
 from interlock.domains.bin_packing.bounds import exact_optimum
 from interlock.domains.bin_packing.problem import build
 from interlock.domains.bin_packing.scenario import BinPackingScenario
 
-SMALL = MaskPPOConfig(
+SCORER = {
+    "num_envs": 128,
+    "epochs": 3,
+    "learning_rate": 5e-3,
+    "final_learning_rate": 0.05,
+    "kl_stop": 0.03,
+    "gamma": 1.0,
+    "gae_lambda": 0.9,
+    "value_weight": 0.25,
+    "entropy_weight": 0.01,
+}
+"""Settings that suit a scorer of actions, as in the preset mask_ppo."""
+
+SMALL = PPOConfig(
+    epochs=3,
+    final_learning_rate=0.05,
+    kl_stop=0.03,
+    gae_lambda=0.9,
+    value_weight=0.25,
+    entropy_weight=0.01,
     network=NetworkSettings(hidden=(16,), dense=16),
     steps=2048,
     num_envs=16,
@@ -105,7 +127,7 @@ def test_a_hundred_thousand_draws_are_never_masked_and_follow_the_softmax():
     generator = torch.Generator().manual_seed(0)
     mask = torch.tensor([[True, False, True, True, False]])
     scores = mask_scores(torch.tensor([[0.0, 9.0, 1.0, -1.0, 9.0]]), mask)
-    draws = gumbel(scores.expand(100_000, 5), generator).argmax(1)
+    draws = CategoricalHead(5).sample(scores.expand(100_000, 5), generator)
     shares = torch.bincount(draws, minlength=5) / 100_000
     assert shares[~mask[0]].max() == 0.0
     assert shares.numpy() == pytest.approx(torch.softmax(scores, 1)[0].numpy(), abs=0.006)
@@ -127,16 +149,16 @@ def test_a_row_without_any_feasible_action_is_not_nan():
 # Gradient and learning --------------------------------------------------------------------------------------------
 
 
-class _Table(torch.nn.Module):
+class _Table(ActorCritic):
     """Softmax table over (3 states, 2 actions), in float64; the state comes one-hot."""
 
     def __init__(self):
-        super().__init__()
+        super().__init__(CategoricalHead(2))
         self.logits = torch.nn.Parameter(torch.tensor([[0.3, -0.2], [0.1, 0.4], [-0.5, 0.2]], dtype=torch.float64))
 
     def forward(self, vector, action_mask):
         scores = mask_scores(vector.double() @ self.logits, action_mask)
-        return scores, torch.zeros(len(vector), dtype=torch.float64)
+        return scores, torch.zeros(len(vector), 1, dtype=torch.float64)
 
 
 def test_the_first_gradient_is_the_policy_gradient_of_an_enumerated_process():
@@ -161,22 +183,26 @@ def test_the_first_gradient_is_the_policy_gradient_of_an_enumerated_process():
     actions = np.array([[paths[c][0] for c in columns], [paths[c][1] for c in columns]])
     rewards = reward[states, actions]
     done = np.array([[False] * len(columns), [True] * len(columns)])
-    zeros = np.zeros(rewards.shape)
+    zeros = np.zeros((*rewards.shape, 1))
     rollout = Rollout(
-        inputs={"vector": np.eye(3, dtype=np.float32)[states]},
-        masks=np.ones((*states.shape, 2), bool),
+        inputs={"vector": np.eye(3, dtype=np.float32)[states], "action_mask": np.ones((*states.shape, 2), bool)},
         actions=actions,
         log_probabilities=np.log(chance[states, actions]),
-        rewards=rewards,
+        signals=rewards[..., None],
         values=zeros,
         next_values=zeros,
         terminated=done,
         done=done,
+        memory=None,
+        begun=np.zeros(done.shape, np.float32),
     )
-    config = MaskPPOConfig(
+    config = PPOConfig(
         epochs=1, minibatch=states.size, gamma=1.0, gae_lambda=1.0, entropy_weight=0.0, max_gradient=1e9, kl_stop=1e9
     )
-    update(network, torch.optim.SGD(network.parameters(), lr=1e-3), rollout, config, np.random.default_rng(0))
+    batch = rollout.batch(config)
+    policy = NetworkPolicy(network, None, {})
+    optimiser = torch.optim.SGD(network.parameters(), lr=1e-3)
+    improve(policy, optimiser, batch, mix(batch.advantages, np.zeros(0)), config, np.random.default_rng(0))
     moved = network.logits.detach().numpy() - table
     gradient = np.zeros_like(table)
     for index in np.ndindex(*table.shape):
@@ -188,25 +214,31 @@ def test_the_first_gradient_is_the_policy_gradient_of_an_enumerated_process():
     assert moved.ravel() @ gradient.ravel() / np.linalg.norm(moved) / np.linalg.norm(gradient) > 0.999
 
 
+def played(policy, environment, view, length):
+    signals = CostSignals(environment.constraints, environment.num_envs)
+    return collect(policy, environment, View.start(policy, view), length, signals)[0]
+
+
 def test_probability_ratios_are_one_before_the_first_step(pick_problem):
     environment = pick_problem.environment(8, seed=0, split="train")
     view = environment.reset()
     encoder = pick_problem.encoders()["features"]
-    network = build_network(encoder(view), 5, NetworkSettings(hidden=(8,), dense=8), seed=0)
-    rollout, _ = collect(NetworkPolicy(network, encoder, {}), environment, view, 12)
-    inputs, mask = rollout.flat_inputs()
-    log_softmax = torch.log_softmax(network(**inputs, action_mask=mask)[0], 1).detach().numpy()
+    network = build_network(encoder(view), CategoricalHead(5), NetworkSettings(hidden=(8,), dense=8), seed=0)
+    rollout = played(NetworkPolicy(network, encoder, {}), environment, view, 12)
+    batch = rollout.batch(SMALL)
+    log_softmax = torch.log_softmax(network(**batch.inputs)[0], 1).detach().numpy()
     chosen = log_softmax[np.arange(96), rollout.actions.ravel()]
     assert np.exp(chosen - rollout.log_probabilities.ravel()) == pytest.approx(np.ones(96), abs=1e-5)
-    assert rollout.masks.reshape(96, 5)[np.arange(96), rollout.actions.ravel()].all()
+    assert batch.inputs["action_mask"].numpy()[np.arange(96), rollout.actions.ravel()].all()
 
 
 def test_truncated_rows_bootstrap_on_their_final_view(pick_problem):
     environment = pick_problem.environment(4, seed=0, split="train")
     encoder = pick_problem.encoders()["features"]
     view = environment.reset()
-    policy = NetworkPolicy(build_network(encoder(view), 5, NetworkSettings(hidden=(8,)), seed=3), encoder, {})
-    rollout, _ = collect(policy, environment, view, 3)
+    network = build_network(encoder(view), CategoricalHead(5), NetworkSettings(hidden=(8,)), seed=3)
+    policy = NetworkPolicy(network, encoder, {})
+    rollout = played(policy, environment, view, 3)
     final = pick_problem.environment(4, seed=0, split="train")._view(np.arange(4), np.full(4, 3))
     with torch.no_grad():
         expected = policy.network(torch.from_numpy(final["options"]), torch.from_numpy(final["action_mask"]))[1].numpy()
@@ -298,7 +330,7 @@ def test_wrong_settings_are_named(pick_problem):
     with pytest.raises(UsageError, match="no encoder 'planes'"):
         train(pick_problem, SMALL.model_copy(update={"encoder": "planes"}), MemoryRun())
     with pytest.raises(UsageError, match="an encoder must give one of"):
-        build_network({"pictures": np.zeros((1, 3))}, 5, NetworkSettings(), 0)
+        build_network({"pictures": np.zeros((1, 3))}, CategoricalHead(5), NetworkSettings(), 0)
 
 
 # Saving and export ------------------------------------------------------------------------------------------------
@@ -307,7 +339,7 @@ def test_wrong_settings_are_named(pick_problem):
 def packing_policy(encoder, orientations):
     scenario = BinPackingScenario(name="test", orientations=orientations)
     problem = build(scenario)
-    config = MaskPPOConfig(encoder=encoder, steps=1, num_envs=8, rollout=4)
+    config = PPOConfig(**{**SCORER, "encoder": encoder, "steps": 1, "num_envs": 8, "rollout": 4})
     problem.scenario = scenario.with_changes(evaluation={"validation_instances": 2, "num_envs": 2})
     return problem, train(problem, config, MemoryRun(seed=1))
 
@@ -326,7 +358,7 @@ def test_saved_and_exported_networks_decide_alike(encoder, orientations, tmp_pat
     for _ in range(4):
         feed = {**policy.encoder(view), "action_mask": view["action_mask"]}
         scores, values = session.run(["scores", "value"], {name: feed[name] for name in described["inputs"]})
-        mine = policy.scores(view).numpy()
+        mine = policy.parameters(view).numpy()
         assert scores == pytest.approx(mine, abs=1e-4)
         assert np.isfinite(values).all()
         assert (scores[~view["action_mask"]] == np.float32(MASKED)).all()
@@ -339,7 +371,7 @@ def test_saved_and_exported_networks_decide_alike(encoder, orientations, tmp_pat
 def test_the_width_of_the_published_trunk_is_reproduced_at_the_recommended_size():
     problem = build(BinPackingScenario(name="test"))
     view = problem.environment(1, seed=0, split="train").reset()
-    network = build_network(problem.encoders()["planes"](view), 100, NetworkSettings(), seed=0)
+    network = build_network(problem.encoders()["planes"](view), CategoricalHead(100), NetworkSettings(), seed=0)
     assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(187_000, rel=0.02)
 
 
@@ -357,6 +389,6 @@ def test_tiny_packing_reaches_98_percent_of_the_exact_optimum():
         }
     )
     problem = build(scenario)
-    policy = train(problem, MaskPPOConfig(encoder="placements", steps=120_000), MemoryRun(seed=0))
+    policy = train(problem, PPOConfig(encoder="placements", steps=120_000, **SCORER), MemoryRun(seed=0))
     utilisation = play(problem, policy, split="test", count=20_000).objective.mean() / 100
     assert 0.98 * exact_optimum(scenario) < utilisation < exact_optimum(scenario) + 0.005

@@ -154,6 +154,7 @@ def test_networks_are_exported_and_decide_alike_without_torch(tmp_path: Path, en
     pytest.importorskip("onnxscript")
     import torch
 
+    from interlock.core.heads_discrete import CategoricalHead
     from interlock.core.network_policy import NetworkPolicy
     from interlock.core.networks import NetworkSettings, build_network
 
@@ -162,7 +163,7 @@ def test_networks_are_exported_and_decide_alike_without_torch(tmp_path: Path, en
     first = problem.environment(2, seed=0, split="train").reset()
     encode = problem.encoders()[encoder]
     example, settings = encode(first), NetworkSettings(channels=(8, 8), dense=16, hidden=(16,))
-    network = build_network(example, 100, settings, seed=0)
+    network = build_network(example, CategoricalHead(100), settings, seed=0)
     with torch.no_grad():  # as decided as a trained one: fresh actors score all actions almost alike
         for parameter in network.actor.parameters():
             parameter *= 4.0

@@ -28,13 +28,13 @@ def test_names_are_known_without_an_import():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     names, modules = done.stdout.splitlines()
-    assert {"bin_packing", "cross_entropy", "mask_ppo", "highs"} <= set(names.split())
+    assert {"bin_packing", "cross_entropy", "ppo_lagrangian", "highs"} <= set(names.split())
     assert modules == "[]"
 
 
 def test_loading_what_does_not_exist():
-    with pytest.raises(UsageError, match="there is no method 'mask_pp', did you mean 'mask_ppo'"):
-        plugins.load("methods", "mask_pp")
+    with pytest.raises(UsageError, match="there is no method 'ppo_lagrangia', did you mean 'ppo_lagrangian'"):
+        plugins.load("methods", "ppo_lagrangia")
     with pytest.raises(plugins.Unavailable, match=r"interlock\.core\.problem:Nothing cannot be loaded: AttributeError"):
         plugins.resolve("interlock.core.problem:Nothing")
     with pytest.raises(plugins.Unavailable, match=r"No module named 'interlock\.nowhere'"):
