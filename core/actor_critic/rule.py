@@ -48,7 +48,7 @@ class Batch:
         def pick(tensor: Tensor, length: int) -> Tensor:
             if length == 1:
                 return tensor[index]
-            chosen: Tensor = tensor.unflatten(0, (-1, length))[index]  # type: ignore[no-untyped-call]
+            chosen: Tensor = tensor.unflatten(0, (-1, length))[index]
             return chosen.flatten(0, 1)
 
         length = self.length
