@@ -120,11 +120,10 @@ def project(y: ArrayLike, set_: ActionSet) -> Array:
 
 def project_to_face(y: ArrayLike, set_: ActionSet) -> tuple[Array, Face]:
     """As `project`, with the face that each action lies on, which gives the derivative: see `Face`."""
-    raw = np.ascontiguousarray(y, dtype=np.float64)
-    if raw.ndim != 2:
-        raise BadInput("projection", [f"y has shape {raw.shape}, expected (n, d)"])
+    if np.ndim(y) != 2:
+        raise BadInput("projection", [f"y has shape {np.shape(y)}, expected (n, d)"])
     reader = _Reader()
-    reader.numbers("y", raw, raw.shape)
+    raw = reader.numbers("y", y, np.shape(y))
     lower = reader.numbers("lower", set_.lower, raw.shape, low=True)
     upper = reader.numbers("upper", set_.upper, raw.shape, high=True)
     labels = reader.names("coordinates", set_.coordinates, "x[{}]", raw.shape[1])
@@ -170,7 +169,9 @@ def _project_polytope(
         limits = np.concatenate([limit, upper, lower], axis=1)
         signs = ["=" if is_equal else "<=" for is_equal in equal] + ["<="] * d + [">="] * d
         of = [*names, *(f"upper bound of {c}" for c in labels), *(f"lower bound of {c}" for c in labels)]
-        _refuse([_contradiction(row, conflict[row], limits[row], signs, of) for row in np.flatnonzero(status == EMPTY)])
+        _refuse(
+            [_contradiction(int(row), conflict[row], limits[row], signs, of) for row in np.flatnonzero(status == EMPTY)]
+        )
     if (status == STUCK).any():
         rows = np.flatnonzero(status == STUCK)
         raise InterlockError(
@@ -180,7 +181,7 @@ def _project_polytope(
 
 
 def _contradiction(row: int, involved: Array, limits: Array, signs: Sequence[str], names: Sequence[str]) -> str:
-    parts = [f"{names[p]} ({signs[p]} {limits[p]:g})" for p in np.flatnonzero(involved)]
+    parts = [f"{names[p]} ({signs[p]} {limits[p]:g})" for p in np.flatnonzero(involved).tolist()]
     if len(parts) == 1:
         return f"{parts[0]} can never hold: its coefficients are all 0 (row {row})"
     return f"{', '.join(parts[:-1])} and {parts[-1]} contradict each other (row {row})"
@@ -202,7 +203,7 @@ def _overspent(lower: Array, upper: Array, budget: Array, set_: Budget) -> list[
     ]
     if set_.equal:
         found += [
-            f"sum of upper bounds {most[row]:g} is below {set_.name} {budget[row]:g}, all of which must be used (row {row})"
+            f"sum of upper bounds {most[row]:g} is below {set_.name} {budget[row]:g}, to be used in full (row {row})"
             for row in np.flatnonzero(most < budget - slack)
         ]
     return found
@@ -214,7 +215,7 @@ def _refuse(problems: list[str]) -> None:
 
 
 class _Reader:
-    """Brings the parts of a set to the shapes that the kernels need, and collects everything that is wrong with them."""
+    """Brings the parts of a set to the shapes that the kernels need, and collects all that is wrong with them."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
@@ -233,7 +234,7 @@ class _Reader:
     def broadcast(self, name: str, values: ArrayLike, shape: tuple[int, ...], dtype: Any) -> Array:
         """Of this shape; zeros where that is impossible."""
         try:
-            return np.ascontiguousarray(np.broadcast_to(np.asarray(values, dtype), shape))
+            return np.array(np.broadcast_to(np.asarray(values, dtype), shape), order="C")
         except ValueError:
             self.problems.append(f"{name} has shape {np.shape(values)}, expected what broadcasts to {shape}")
             return np.zeros(shape, dtype)

@@ -31,13 +31,14 @@ def project(y: Tensor, set_: ActionSet, *, straight_through: bool = False) -> Te
         InfeasibleActionSet: some rows have no feasible action.
         BadInput: shapes or numbers are wrong.
     """
-    result: Tensor = _Projection.apply(y, set_, straight_through)  # type: ignore[no-untyped-call]
+    result: Tensor = _Projection.apply(y, set_, straight_through)
     return result
 
 
 def distance(y: Tensor, action: Tensor) -> Tensor:
     """``(n,)`` Euclidean distance between proposed and projected actions, without gradient: a figure to report."""
-    return torch.linalg.vector_norm(action.detach() - y.detach(), dim=-1)
+    moved: Tensor = (action.detach() - y.detach()).norm(dim=-1)
+    return moved
 
 
 def penalty(y: Tensor, action: Tensor, weight: float = PENALTY) -> Tensor:
@@ -46,7 +47,8 @@ def penalty(y: Tensor, action: Tensor, weight: float = PENALTY) -> Tensor:
     Its gradient ``2 weight (y - a)`` is exact although ``action`` is held fixed: at the nearest point, moving along the
     set changes the squared distance by nothing. So it also holds with ``straight_through``.
     """
-    return weight * (action.detach() - y).square().sum(-1)
+    squared: Tensor = (action.detach() - y).square().sum(-1)
+    return weight * squared
 
 
 class _Projection(torch.autograd.Function):
@@ -57,7 +59,7 @@ class _Projection(torch.autograd.Function):
         return torch.from_numpy(action).to(y)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = gradients
         return gradient if ctx.face is None else _along(ctx.face, gradient), None, None
