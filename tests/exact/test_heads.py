@@ -41,6 +41,15 @@ every_head = pytest.mark.parametrize("name", HEADS)
 every_mask = pytest.mark.parametrize("name", [*MASKABLE, "hybrid", "hybrid, gaussian"])
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Small tensors: threads that wait for each other only cost time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def random_parameters(head, rows, seed=0, spread=1.0):
     """Float64, around the initial values of the free ones."""
     generator = torch.Generator().manual_seed(seed)
@@ -653,8 +662,9 @@ class Decision(torch.nn.Module):
             return [parameters[:, : self.head.choices].softmax(1)]
         if self.head.kind in ("multi_discrete", "autoregressive"):
             raw, _ = everything(self.head)
-            columns = [self.head.factors(parameters, action.expand(parameters.shape[0], -1)).sum(1).exp() for action in raw]
-            return [torch.stack(columns, 1)]
+            rows = parameters.shape[0]
+            logs = [self.head.log_probability(parameters, action.expand(rows, -1)) for action in raw]
+            return [torch.stack(logs, 1).exp()]
         return []
 
 
