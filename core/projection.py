@@ -153,8 +153,10 @@ def _project_polytope(
 ) -> tuple[Array, Face]:
     n, d = y.shape
     shape = np.shape(set_.matrix)
-    m, copies = (shape[-2], n if len(shape) == 3 else 1) if len(shape) >= 2 else (0, 1)
-    matrix = reader.numbers("matrix", set_.matrix, (copies, m, d))
+    if len(shape) not in (2, 3):
+        raise BadInput("projection", [*reader.problems, f"matrix has shape {shape}, expected (m, d) or (n, m, d)"])
+    m = shape[-2]
+    matrix = reader.numbers("matrix", set_.matrix, (n if len(shape) == 3 else 1, m, d))
     limit = reader.numbers("limit", set_.limit, (n, m), high=True)
     names = reader.names("names", set_.names, "constraint {}", m)
     equal = reader.broadcast("equal", set_.equal, (m,), np.bool_)
