@@ -198,15 +198,15 @@ def _crossed(lower: Array, upper: Array, labels: Sequence[str]) -> list[str]:
 
 def _overspent(lower: Array, upper: Array, budget: Array, set_: Budget) -> list[str]:
     least, most = lower.sum(1), upper.sum(1)
-    slack = TOLERANCE * (1.0 + np.abs(budget))
+    scale = 1.0 + np.abs(budget)
     found = [
         f"sum of lower bounds {least[row]:g} exceeds {set_.name} {budget[row]:g} (row {row})"
-        for row in np.flatnonzero(least > budget + slack)
+        for row in np.flatnonzero(least > budget + TOLERANCE * (scale + np.abs(lower).sum(1)))
     ]
     if set_.equal:
         found += [
             f"sum of upper bounds {most[row]:g} is below {set_.name} {budget[row]:g}, to be used in full (row {row})"
-            for row in np.flatnonzero(most < budget - slack)
+            for row in np.flatnonzero(most < budget - TOLERANCE * (scale + np.abs(upper).sum(1)))
         ]
     return found
 

@@ -237,7 +237,7 @@ def _most_violated(row: _Row, active: _Active, x: Array) -> tuple[int, float]:
     d, m = len(x), len(row.limit)
     scale, worst, entering, sign = 1.0, 0.0, -1, 1.0
     for j in range(d):
-        scale = max(scale, abs(row.y[j]))
+        scale = max(scale, abs(row.y[j]), abs(x[j]))
     for p in range(m):
         excess = _dot(row.matrix[p], x) - row.limit[p]
         size = abs(excess) if row.equal[p] else excess

@@ -19,7 +19,9 @@ from interlock.core.projection import PENALTY, ActionSet, Face, project_to_face
 
 
 def project(y: Tensor, set_: ActionSet, *, straight_through: bool = False) -> Tensor:
-    """The nearest feasible action, ``(n, d)``, in the dtype and on the device of ``y``; solved in float64.
+    """The nearest feasible action, ``(n, d)``, in the dtype and on the device of ``y``.
+
+    It is solved in float64; rounding to float32 can leave the set by as much.
 
     Args:
         y: ``(n, d)`` proposed actions.

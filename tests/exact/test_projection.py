@@ -107,6 +107,19 @@ def test_digits_survive_proposals_far_away():
     assert np.abs(action.sum(1) - 1.0).max() < 1e-12
 
 
+def test_contradictions_of_the_size_of_rounding_are_none():
+    least = np.array([[1e9 / 7, 6e9 / 7 + 2e-7, -1e9]])
+    assert 0.0 < least.sum() < 1e-6
+    for set_ in (Budget(least, np.inf, 0.0), Polytope(least, least, np.ones((1, 3)), 0.0, True)):
+        np.testing.assert_array_equal(project(np.zeros((1, 3)), set_), least)
+
+
+@pytest.mark.parametrize("kind", ["box", "budget", "polytope"])
+def test_no_rows_are_no_trouble(kind):
+    y, set_ = draw(kind, rows=0)
+    assert project(y, set_).shape == (0, WIDTH)
+
+
 def projector(face):
     """``(n, d, d)`` matrix of the orthogonal projection onto the directions of each face."""
     held = np.eye(face.free.shape[1]) * face.free[:, None]
