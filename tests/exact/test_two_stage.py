@@ -214,7 +214,7 @@ def test_learned_policy_equals_the_exact_constrained_optimum_of_the_log(tabular)
     assert multipliers.min() > 0.1  # both limits bind
     assert found.feasible
     assert difference(np.exp(found.log_probabilities(EVERY_STATE)), policy) < 0.02
-    assert found.multipliers == pytest.approx(multipliers, rel=0.1)
+    assert found.multipliers == pytest.approx(multipliers, rel=0.15)
     assert found.divergences == pytest.approx(TABULAR.divergence, rel=0.1)
     # And it is not what either stage would give alone.
     assert min(difference(reference, policy) for reference in references) > 0.1
