@@ -3,7 +3,7 @@
 import copy
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -137,18 +137,16 @@ class NetworkPolicy:
         if self.network.memory:
             example |= {"memory": torch.zeros(2, self.network.memory), "start": torch.ones(2)}
             outputs.append("memory_next")
-        module = self.network if self.head.kind == "categorical" else _Decision(self.network)
-        module.eval()
+        module = _Decision(self.network, list(example)).eval()
         with warnings.catch_warnings(), _quiet_exporter():
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 module,
-                (),
+                tuple(example.values()),
                 folder / "policy.onnx",
-                kwargs=example,
                 input_names=list(example),
                 output_names=outputs,
-                dynamic_shapes={name: {0: batch} for name in example},
+                dynamic_shapes=(tuple({0: batch} for _ in example),),
                 opset_version=18,
                 dynamo=True,
                 external_data=False,
@@ -175,16 +173,18 @@ def _quiet_exporter() -> Iterator[None]:
 
 
 class _Decision(nn.Module):
-    """A network and the mode of its head in one graph."""
+    """A network and the mode of its head in one graph; takes its inputs in the order of ``names``."""
 
-    def __init__(self, network: ActorCritic):
+    def __init__(self, network: ActorCritic, names: Sequence[str]):
         super().__init__()
-        self.network = network
+        self.network, self.names = network, tuple(names)
 
-    def forward(self, **inputs: Tensor) -> tuple[Tensor, ...]:
-        """Action, parameters, values, and the next memory if there is one."""
-        parameters, *others = self.network(**inputs)
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Action, parameters, values, and the next memory if there is one; scores in place of a discrete action."""
+        parameters, *others = self.network(**dict(zip(self.names, inputs, strict=True)))
         head = self.network.head
+        if head.kind == "categorical":
+            return (parameters, *others)
         return (head.action(head.mode(parameters)), parameters, *others)
 
 

@@ -34,13 +34,14 @@ class ImitationSettings(Settings):
 class DualSettings(Settings):
     """Multipliers from relative violations: proportional, integral and derivative control.
 
-    ``proportional`` 0 is plain dual ascent, ``proportional = integral`` its optimistic variant.
+    ``proportional`` 0 is plain dual ascent, ``proportional = integral`` without smoothing its optimistic variant. The
+    gains are for standardised advantages; measured on finite processes with a known optimum, see core/README.md.
     """
 
-    integral: float = Field(0.05, ge=0, description="gain on the summed violation")
-    proportional: float = Field(1.0, ge=0, description="gain on the violation itself")
+    integral: float = Field(0.1, ge=0, description="gain on the summed violation")
+    proportional: float = Field(5.0, ge=0, description="gain on the violation itself")
     derivative: float = Field(0.0, ge=0, description="gain on a cost that rises")
-    smoothing: float = Field(0.0, ge=0, lt=1, description="moving average of the proportional term; 0: none")
+    smoothing: float = Field(0.5, ge=0, lt=1, description="moving average of the proportional term; 0: none")
     cost_smoothing: float = Field(0.0, ge=0, lt=1, description="moving average of the cost in the derivative term")
     delay: int = Field(10, ge=1, description="updates over which the rise of the cost is taken")
     initial: float = Field(0.0, ge=0, description="multiplier at the start")

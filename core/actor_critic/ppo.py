@@ -64,7 +64,7 @@ class PPO:
         self.config = config
         self.names = [constraint.name for constraint in constraints]
         self.duals = Duals(len(constraints), config.dual)
-        self.optimiser = torch.optim.Adam(policy.network.parameters(), lr=config.learning_rate, eps=1e-5)
+        self.optimiser = torch.optim.Adam(policy.network.parameters(), lr=config.learning_rate, eps=1e-5, fused=True)
         self.capped = np.zeros(len(constraints), np.int64)
 
     def update(

@@ -46,10 +46,10 @@ class Batch:
         """Some of the sequences (of the decisions, where there is no memory)."""
 
         def pick(tensor: Tensor, length: int) -> Tensor:
-            if length == 1:
-                return tensor[index]
-            chosen: Tensor = tensor.unflatten(0, (-1, length))[index]
-            return chosen.flatten(0, 1)
+            grouped = tensor if length == 1 else tensor.unflatten(0, (-1, length))
+            # The general indexing of tensors takes several times as long.
+            chosen = grouped[index] if isinstance(index, slice) else grouped.index_select(0, index)
+            return chosen if length == 1 else chosen.flatten(0, 1)
 
         length = self.length
         return Batch(

@@ -87,20 +87,31 @@ class FiniteCMDP:
         """The policy ``(S, A)`` that takes every action with the same probability."""
         return np.full(self.reward.shape, 1.0 / self.actions)
 
-    def values(self, policy: Array) -> Array:
-        """``(1 + m, S)``: expected discounted sums from every state; the reward, then each cost."""
-        immediate = np.einsum("sa,ksa->sk", policy, self.signals)
+    def values(self, policy: Array, signals: Array | None = None) -> Array:
+        """``(K, S)``: expected discounted sums of ``signals`` ``(K, S, A)`` from every state.
+
+        Default: those of the reward, then of each cost.
+        """
+        immediate = np.einsum("sa,ksa->sk", policy, self.signals if signals is None else signals)
         found: Array = np.linalg.solve(self._system(policy), immediate).T
         return found
 
-    def q_values(self, policy: Array) -> Array:
-        """``(1 + m, S, A)``: the same after taking an action first."""
-        return self._looked_ahead(self.values(policy))
+    def looked_ahead(self, values: Array, signals: Array | None = None) -> Array:
+        """``(K, S, A)``: sums after taking an action first, if ``values`` ``(K, S)`` hold from the next state on."""
+        ahead = values @ self.transition.reshape(-1, self.states).T
+        found: Array = (self.signals if signals is None else signals) + self.gamma * ahead.reshape(
+            -1, *self.reward.shape
+        )
+        return found
 
-    def advantages(self, policy: Array) -> Array:
-        """``(1 + m, S, A)``: what an action adds to the value of its state."""
-        values = self.values(policy)
-        return self._looked_ahead(values) - values[:, :, None]
+    def q_values(self, policy: Array, signals: Array | None = None) -> Array:
+        """``(K, S, A)``: as ``values``, after taking an action first."""
+        return self.looked_ahead(self.values(policy, signals), signals)
+
+    def advantages(self, policy: Array, signals: Array | None = None) -> Array:
+        """``(K, S, A)``: what an action adds to the value of its state."""
+        values = self.values(policy, signals)
+        return self.looked_ahead(values, signals) - values[:, :, None]
 
     def evaluate(self, policy: Array) -> tuple[float, Array]:
         """Expected discounted sums of the reward and of each cost ``(m,)`` from the start distribution."""
@@ -148,11 +159,6 @@ class FiniteCMDP:
         between = np.einsum("sa,sat->st", policy, self.transition)
         system: Array = np.eye(self.states) - self.gamma * between
         return system
-
-    def _looked_ahead(self, values: Array) -> Array:
-        ahead = np.einsum("sat,kt->ksa", self.transition, values)
-        found: Array = self.signals + self.gamma * ahead
-        return found
 
 
 def _default_names(count: int) -> tuple[str, ...]:

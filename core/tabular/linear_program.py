@@ -81,13 +81,17 @@ def smallest_attainable(cmdp: FiniteCMDP, solver: Solver, index: int) -> float:
     return float(cmdp.costs[index].ravel() @ point)
 
 
-def smallest_excess(cmdp: FiniteCMDP, solver: Solver) -> float:
-    """Smallest ``z`` such that some policy keeps every cost within ``limit + z max(|limit|, 1e-3)``."""
+def smallest_excess(cmdp: FiniteCMDP, solver: Solver) -> tuple[float, Array]:
+    """Smallest ``z`` such that some policy keeps every cost within ``limit + z max(|limit|, 1e-3)``.
+
+    Returns:
+        ``z``, negative where all limits can be kept with room to spare, and the occupancy ``(S, A)`` of the policy.
+    """
     scale = np.maximum(np.abs(cmdp.limits), 1e-3)
     limits = dict(zip(cmdp.cost_names, cmdp.limits, strict=True))
     cost = np.append(np.zeros(cmdp.reward.size), 1.0)
     point, _ = _proven(solver.solve(_program(cmdp, cost, limits, "minimise", excess=scale)), cmdp)
-    return float(point[-1])
+    return float(point[-1]), np.maximum(point[:-1], 0.0).reshape(cmdp.reward.shape)
 
 
 def _program(
@@ -144,6 +148,6 @@ def _why_infeasible(cmdp: FiniteCMDP, solver: Solver) -> str:
     ]
     message = f"CMDP {cmdp.name} is infeasible: " + "; ".join(parts)
     if all(least <= limit for least, limit in zip(smallest, cmdp.limits, strict=True)):
-        together = smallest_excess(cmdp, solver)
+        together, _ = smallest_excess(cmdp, solver)
         message += f"; each limit can be met alone, all together only if every one is raised by {together:.6%}"
     return message
