@@ -23,7 +23,7 @@ from interlock.core.problem import DomainInfo, MethodInfo
 from interlock.scenarios import machine, plugins
 from interlock.scenarios.files import check_folder, write_bytes, write_folder, write_text
 from interlock.scenarios.loading import Method
-from interlock.scenarios.policies import load_policy, named_policy, needing, policies_of
+from interlock.scenarios.policies import LAST_FOLDER, chosen, load_policy, named_policy, needing, policies_of
 from interlock.scenarios.screen import Screen
 from interlock.scenarios.store import RunFolder, RunStore
 
@@ -372,6 +372,9 @@ def _train(journey: Journey, account: Callable[[], None]) -> None:
         policy: SavedPolicy = plugins.resolve(method.info.train)(problem, method.config, run)
     run.write_curves()
     write_folder(folder.path / "policy", policy.save)
+    last: SavedPolicy | None = getattr(policy, "last", None)
+    if last is not None:
+        write_folder(folder.path / LAST_FOLDER, last.save)
     folder.update(budget_spent=run.budget_spent)
 
 
@@ -387,8 +390,8 @@ def _compare(journey: Journey, account: Callable[[], None]) -> None:
     evidence = replace(evidence, warnings=(*evidence.warnings, *folder.record["warnings"]))
     evidence.save(folder.path)
     write_text(folder.path / "evidence.csv", _csv(evidence.to_csv_rows()))
-    learned = [policy for policy in evidence.policies.values() if policy.learned]
-    shown = next(iter(learned or evidence.policies.values()))
+    learned = chosen(name for name, policy in evidence.policies.items() if policy.learned)
+    shown = evidence.policies[learned or next(iter(evidence.policies))]
     folder.update(result=f"{shown.objective.mean:.4g} {evidence.objective.unit}")
 
 

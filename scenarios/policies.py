@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,16 @@ from interlock.scenarios.store import RunFolder, RunStore
 if TYPE_CHECKING:
     from interlock.core.policy import Policy
     from interlock.core.problem import Problem
+
+
+LAST = " (last)"
+"""Follows the name of a policy in tables: it is that of the last update, not the one that the run chose."""
+LAST_FOLDER = "policy_last"
+
+
+def chosen(learned: Iterable[str]) -> str | None:
+    """The name of the policy that a run chose, among those that were learned."""
+    return next((name for name in learned if not name.endswith(LAST)), None)
 
 
 def load_policy(folder: RunFolder, problem: Problem) -> Policy:
@@ -52,10 +62,18 @@ def _load(method: MethodInfo, folder: Path, problem: Problem) -> Policy:
 
 
 def policies_of(folder: RunFolder, problem: Problem) -> dict[str, Policy]:
-    """The policies under test in a run, by the name they have in tables: what it trained, or what it was given."""
+    """The policies under test in a run, by the name they have in tables: what it trained, or what it was given.
+
+    Where a run kept an earlier policy than that of its last update, the last one stands beside it.
+    """
     if (folder.path / "policy").is_dir():
-        return {_table_name(folder, problem): load_policy(folder, problem)}
-    found: dict[str, Policy] = {}
+        name = _table_name(folder, problem)
+        found: dict[str, Policy] = {name: load_policy(folder, problem)}
+        if (folder.path / LAST_FOLDER).is_dir():
+            method = plugins.load("methods", folder.record["method_plugin"])
+            found[name + LAST] = _load(method, folder.path / LAST_FOLDER, problem)
+        return found
+    found = {}
     for reference in folder.record["policies"]:
         name, policy = named_policy(reference, problem, RunStore(folder.path.parent))
         found[name if name not in found else f"{name} ({reference})"] = policy

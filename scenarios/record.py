@@ -23,6 +23,7 @@ from interlock.core.scenario import Settings
 from interlock.scenarios.files import write_json
 from interlock.scenarios.machine import checkout
 from interlock.scenarios.plugins import did_you_mean
+from interlock.scenarios.policies import chosen
 
 if TYPE_CHECKING:
     from interlock.core.evaluation.record import Evidence
@@ -101,9 +102,10 @@ def find_row(domain: str, name: str) -> Place:
         UsageError: there is no checkout, no ``acceptance.yaml`` or no such row in it.
     """
     root = checkout()
-    folder = root / "domains" / domain if root is not None else None
+    place = "core" if domain == "core" else f"domains/{domain}"
+    folder = None if root is None else root / place
     if folder is None or not (folder / "acceptance.yaml").is_file():
-        raise UsageError(f"results are recorded in a checkout only, in domains/{domain} with an acceptance.yaml")
+        raise UsageError(f"results are recorded in a checkout only, in {place} with an acceptance.yaml")
     rows = read_acceptance(folder).rows
     if name not in rows:
         raise UsageError(f"{domain} has no row {name!r}{did_you_mean(name, rows)}; there are: {', '.join(rows)}")
@@ -223,7 +225,7 @@ def _only_writer(folder: Path) -> Iterator[None]:
 def _figure(place: Place, evidence: Evidence) -> dict[str, Any]:
     """Value, interval and unit at the row's path in the evidence."""
     found: Any = evidence.to_json()
-    learned = next((name for name, policy in evidence.policies.items() if policy.learned), None)
+    learned = chosen(name for name, policy in evidence.policies.items() if policy.learned)
     parts = place.row.figure.split(".")
     for part in parts:
         key = learned if part == "learned" and learned is not None else part

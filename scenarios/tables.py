@@ -28,7 +28,8 @@ def rendered(root: Path) -> dict[Path, str]:
     Raises:
         ValueError: a file asks for a table that does not exist.
     """
-    files = [file for file in (root / "README.md", *sorted((root / "domains").glob("*/README.md"))) if file.is_file()]
+    places = (root / "README.md", root / "core" / "README.md", *sorted((root / "domains").glob("*/README.md")))
+    files = [file for file in places if file.is_file()]
     texts = {file: file.read_text(encoding="utf-8") for file in files}
     return {file: _BLOCK.sub(partial(_block, file, root), text) for file, text in texts.items() if _BLOCK.search(text)}
 

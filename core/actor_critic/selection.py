@@ -54,7 +54,7 @@ class Selection:
         excess = max(0.0, *relative) if relative else 0.0
         standing = 2 if all(each.satisfied for each in found.values()) else int(excess == 0.0)
         judged = Judged(float(outcomes.objective.mean()), standing, excess)
-        if self.best is None or self._key(judged) > self._key(self.best):
+        if self.best is None or self._key(judged) >= self._key(self.best):
             self.best, self.weights = judged, judge.weights()
         figures = {f"eval/constraint/{name}": each.mean for name, each in found.items()}
         return {"eval/objective": judged.value, "eval/best": self.best.value, **figures}
