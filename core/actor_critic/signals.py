@@ -109,10 +109,10 @@ class CostSignals:
         width = len(self.constraints) + 1
         finished = np.concatenate(self.finished) if self.finished else np.zeros((0, width))
         return {
-            "sums": self.sums,
-            "lengths": self.lengths,
-            "begun_with": self.begun_with,
-            "quantile": self.quantile,
+            "sums": self.sums.copy(),
+            "lengths": self.lengths.copy(),
+            "begun_with": self.begun_with.copy(),
+            "quantile": self.quantile.copy(),
             "finished": finished,
         }
 
