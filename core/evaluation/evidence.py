@@ -25,16 +25,16 @@ from interlock.core.evaluation.statistics import (
     cvar,
     iqm,
     mean,
+    median,
+    normalised_score,
     percentile_interval,
     resample_rows,
     resampled,
     worst_decile,
 )
+from interlock.core.evaluation.verdicts import ranks, relative_excess, share_satisfied, within
 from interlock.core.policy import Policy
 from interlock.core.problem import Bound, Constraint, Objective, Problem
-
-TOLERANCE = 1.02
-"""A constraint counts as satisfied while the upper 95 % limit is within this multiple of its limit."""
 
 _SINGLE_DECISIONS = 40
 
@@ -136,7 +136,11 @@ def summarise(
             single_ms=single_ms[name],
         )
     sign = -1.0 if objective.sense == "maximise" else 1.0
-    order = sorted(entries, key=lambda name: (not entries[name].feasible, sign * entries[name].objective.mean))
+    means = np.array([entry.objective.mean for entry in entries.values()])
+    place = dict(
+        zip(entries, ranks(means, [entry.feasible for entry in entries.values()], objective.sense), strict=True)
+    )
+    order = sorted(entries, key=place.__getitem__)
     first_baseline = next(iter(problem.baselines()), None)
     reference = _named(scenario.evaluation.reference_heuristic, first_baseline, outcomes)
     ceiling = _named(scenario.evaluation.reference_bound, next(iter(bound_values), None), bound_values)
@@ -145,13 +149,13 @@ def summarise(
     policies = {
         name: replace(
             entries[name],
-            rank=position + 1,
+            rank=int(place[name]),
             score=_score(name, reference, ceiling, achieved, bound_values, rows),
             gap=_gap(achieved[name], bound_values[ceiling], sign, rows) if ceiling is not None else None,
             vs_reference=_difference(name, reference, achieved, rows),
             vs_best=_difference(name, best, achieved, rows),
         )
-        for position, name in enumerate(order)
+        for name in order
     }
     declared = problem.bounds()
     summary = {name: _bound(declared[name], values, rows) for name, values in bound_values.items()}
@@ -198,7 +202,7 @@ def _objective(values: Array, objective: Objective, rows: Array) -> ObjectiveEvi
         iqm=float(iqm(values)),
         iqm_low=iqm_low,
         iqm_high=iqm_high,
-        median=float(np.median(values)),
+        median=float(median(values)),
         worst_decile=float(worst_decile(values, objective.sense)),
         quantile_5=float(np.quantile(values, 0.05 if objective.sense == "maximise" else 0.95)),
     )
@@ -228,12 +232,9 @@ def _constraint(constraint: Constraint, sums: Array, steps: Array, rows: Array) 
         estimate = Estimate(float(tail(values)), *percentile_interval(resampled(values, tail, rows)))
     else:
         estimate = _mean(values, rows)
-    slack = (TOLERANCE - 1.0) * abs(constraint.limit) + 1e-9
-    satisfied = (
-        bool(values.max() <= own_limit + 1e-9)
-        if constraint.kind == "hard"
-        else estimate.high <= (constraint.limit + slack)
-    )
+    hard = constraint.kind == "hard"
+    satisfied = share_satisfied(values, own_limit) == 1.0 if hard else within(estimate, constraint.limit)
+    excess = relative_excess(values, own_limit) if own_limit else None
     return ConstraintEvidence(
         mean=estimate.mean,
         low=estimate.low,
@@ -243,7 +244,9 @@ def _constraint(constraint: Constraint, sums: Array, steps: Array, rows: Array) 
         kind=constraint.kind,
         satisfied=satisfied,
         worst=float(values.max()),
-        share_within=float(np.mean(values <= own_limit + 1e-9)),
+        share_within=share_satisfied(values, own_limit),
+        excess_mean=None if excess is None else excess.mean,
+        excess_95=None if excess is None else excess.quantile_95,
     )
 
 
@@ -287,12 +290,7 @@ def _score(
     """(policy - heuristic) / (bound - heuristic) of the means, resampled together."""
     if reference is None or ceiling is None:
         return None
-    floor = achieved[reference]
-    own, room = achieved[name] - floor, bound_values[ceiling] - floor
-    own_draws, room_draws = resampled(own, mean, rows), resampled(room, mean, rows)
-    if room_draws.min() <= 0.0 <= room_draws.max():
-        return None  # the heuristic may be as good as the bound: nothing to divide by
-    return Estimate(float(own.mean() / room.mean()), *percentile_interval(own_draws / room_draws))
+    return normalised_score(achieved[name], achieved[reference], bound_values[ceiling], rows)
 
 
 def _single_ms(problem: Problem, policy: Policy, split: Split, seed: int) -> float:

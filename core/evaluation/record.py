@@ -66,6 +66,9 @@ class ConstraintEvidence:
         satisfied: ``high`` is within 1.02 times the limit; for ``hard``: no instance is above it.
         worst: largest value of a single instance.
         share_within: share of instances that are within the limit by themselves.
+        excess_mean: how far instances are above the limit, as a share of it (those within it count as zero); ``None``
+            where the limit of an instance is zero, and in evidence saved without it.
+        excess_95: its 95th percentile over instances.
     """
 
     mean: float
@@ -77,6 +80,8 @@ class ConstraintEvidence:
     satisfied: bool
     worst: float
     share_within: float
+    excess_mean: float | None = None
+    excess_95: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
