@@ -19,6 +19,7 @@ from interlock.core.actor_critic.signals import CostSignals
 from interlock.core.actor_critic.steps import optimiser_state, part, prefixed, restore_optimiser
 from interlock.core.environment import Array, BatchEnvironment, Observation
 from interlock.core.errors import Interrupted, UsageError
+from interlock.core.evaluation.protocol import check_finite
 from interlock.core.heads import build_head
 from interlock.core.network_policy import NetworkPolicy, describe
 from interlock.core.networks import build_network
@@ -74,6 +75,7 @@ class _Training:
         self.seeds = [int(seed) for seed in np.random.SeedSequence(run.seed).generate_state(4)]
         self.environment = problem.environment(config.num_envs, seed=self.seeds[0], split="train")
         observation = self.environment.reset()
+        check_finite(observation, 0)
         self.signals = CostSignals(
             problem.constraints,
             config.num_envs,
@@ -173,7 +175,8 @@ class _Training:
         self.reach.restore(part(arrays, "reach/"))
         observation = self.environment.restore(part(arrays, "environment/"))
         memory = torch.from_numpy(arrays["memory"].copy()) if "memory" in arrays else None
-        self.view = View(observation, memory, arrays["begun"].copy())
+        steps = (meta["chunk"] * self.chunk_steps + meta["steps"]) // self.config.num_envs
+        self.view = View(observation, memory, arrays["begun"].copy(), steps)
         self.policy.generator.set_state(torch.from_numpy(arrays["generator"].copy()))
         self.chunk, self.done = meta["chunk"], meta["steps"]
         self.next_validation, self.validated = meta["next_validation"], meta["validated"]

@@ -12,7 +12,7 @@ from interlock.core.actor_critic.config import LearnerConfig
 from interlock.core.actor_critic.rule import Batch
 from interlock.core.actor_critic.signals import CostSignals
 from interlock.core.environment import Array, BatchEnvironment, Observation
-from interlock.core.evaluation.protocol import check_finite
+from interlock.core.evaluation.protocol import check_step
 from interlock.core.network_policy import NetworkPolicy
 
 
@@ -24,11 +24,13 @@ class View:
         observation: the current view of the environment.
         memory: ``(n, width)`` what a recurrent network remembers; ``None`` without one.
         begun: ``(n,)`` 1 in rows whose episode has just begun, else 0.
+        steps: per row since the environment was reset.
     """
 
     observation: Observation
     memory: Tensor | None
     begun: Array
+    steps: int = 0
 
     @classmethod
     def start(cls, policy: NetworkPolicy, observation: Observation) -> "View":
@@ -149,7 +151,7 @@ def collect(
             action = act(view.observation)
             raws.append(action)
         step = environment.step(action)
-        check_finite({"reward": step.reward, "cost": step.cost, **step.observation}, t + 1)
+        check_step(step, view.steps + 1)
         terminated[t], done[t] = step.terminated, step.done
         kept[t, :, 0] = step.reward
         if width > 1:
@@ -159,11 +161,10 @@ def collect(
         cut = step.truncated & ~step.terminated
         if cut.any():
             assert step.final_observation is not None, "a truncated row needs its final observation"
-            check_finite({name: array[cut] for name, array in step.final_observation.items()}, t + 1)
             final = View(step.final_observation, memory, np.zeros(n, np.float32))
             ending = _evaluate(policy, _arguments(policy, final))[1]
             next_values[t] = np.where(cut[:, None], ending, next_values[t])
-        view = View(step.observation, memory, done[t].astype(np.float32))
+        view = View(step.observation, memory, done[t].astype(np.float32), view.steps + 1)
     following = _evaluate(policy, _arguments(policy, view))[1]
     next_values[-1] = np.where(done[-1, :, None], next_values[-1], following)
     rollout = Rollout(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from interlock.core.environment import Array, BatchEnvironment, Split
+from interlock.core.environment import Array, BatchEnvironment, Split, Step
 from interlock.core.errors import BrokenEnvironment
 from interlock.core.policy import Policy
 from interlock.core.problem import Problem
@@ -73,7 +73,7 @@ def run_instances(
         seconds += (time.perf_counter() - started) / n
         step = environment.step(action)
         index += 1
-        check_finite({"reward": step.reward, "cost": step.cost, **step.observation}, index)
+        check_step(step, index)
         observation = step.observation
         reward += step.reward.reshape(n, -1).sum(axis=1)
         cost += step.cost
@@ -139,12 +139,32 @@ def play(
     return run_instances(environment, policy, count, per_reward=problem.objective.per_reward, progress=progress)
 
 
-def check_finite(arrays: Mapping[str, Array], index: int) -> None:
-    """Refuse non-finite numbers: they would spread silently into every average."""
+def check_step(step: Step, index: int) -> None:
+    """``check_finite`` for rewards, costs, views, and the last views of the rows that were cut off."""
+    # One after the other, as a view may have a field called "reward".
+    check_finite({"reward": step.reward, "cost": step.cost}, index)
+    check_finite(step.observation, index)
+    if step.final_observation is not None:
+        cut = np.flatnonzero(step.truncated & ~step.terminated)
+        check_finite({f"final {name}": last[cut] for name, last in step.final_observation.items()}, index, rows=cut)
+
+
+def check_finite(arrays: Mapping[str, Array], index: int, *, rows: Array | None = None) -> None:
+    """Refuse non-finite numbers: they would spread silently into every average.
+
+    Args:
+        arrays: name -> ``(n, ...)``.
+        index: steps since the environment was reset.
+        rows: ``(n,)`` of the environment; default: all, in order.
+
+    Raises:
+        BrokenEnvironment: a number is not finite; names environment row, step and field.
+    """
     for name, values in arrays.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             place = tuple(int(axis) for axis in np.argwhere(~np.isfinite(values))[0])
+            row = place[0] if rows is None else int(rows[place[0]])
             raise BrokenEnvironment(
-                f"environment row {place[0]}, step {index}, field {name}{list(place[1:]) or ''}: "
+                f"environment row {row}, step {index}, field {name}{list(place[1:]) or ''}: "
                 f"{values[place]} is not a finite number"
             )
