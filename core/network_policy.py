@@ -87,7 +87,9 @@ class NetworkPolicy:
         if rows is None or self.begun is None:
             self.remembered = self.begun = None
         else:
-            self.begun[torch.from_numpy(np.asarray(rows, np.int64))] = 1.0
+            begun = self.begun.clone()  # made in inference mode, it may not be changed in place
+            begun[torch.from_numpy(np.asarray(rows, np.int64))] = 1.0
+            self.begun = begun
 
     def seed(self, seed: int) -> None:
         """Restart the generator of the draws."""
@@ -217,7 +219,7 @@ def load_network_policy(folder: Path, problem: Problem) -> NetworkPolicy:
                 f"this scenario has {here['input_shapes']} and {here['actions']}"
             ],
         )
-    head = build_head(environment.action_space, description["head"])
+    head = build_head(environment.action_space, description["head"], **description["head_options"])
     settings = NetworkSettings(**description["network"])
     network = build_network(example, head, settings, seed=0, signals=description["signals"])
     policy = NetworkPolicy(network, encoder, description)

@@ -55,6 +55,9 @@ class LearnerConfig(Settings):
     encoder: str | None = Field(None, description="encoder that feeds the network; null: the first of the problem")
     network: NetworkSettings = NetworkSettings()
     head: str | None = Field(None, description="distribution over actions; null: the usual one for the action space")
+    head_options: dict[str, float | bool | str] = Field(
+        default_factory=dict, description="options of the head: log_std, unallocated, or part of a hybrid one"
+    )
     imitation: ImitationSettings = ImitationSettings()
     steps: int = Field(400_000, ge=1, description="environment steps after the warm start")
     num_envs: int = Field(128, ge=1, description="rows of the batched environment")

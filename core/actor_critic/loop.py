@@ -193,11 +193,12 @@ def _new_policy(
 ) -> NetworkPolicy:
     encoder_name, encoder = choose_encoder(problem, config.encoder)
     example = encoder(observation)
-    head = build_head(environment.action_space, config.head)
+    head = build_head(environment.action_space, config.head, **config.head_options)
     description = {
         "encoder": encoder_name,
         "network": config.network.model_dump(mode="json"),
         "head": head.kind,
+        "head_options": dict(config.head_options),
         "signals": 1 + costs,
         "randomised": config.randomised,
         **describe(observation, example),
