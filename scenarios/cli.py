@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 
 import interlock
 from interlock.core.errors import InterlockError, UsageError
-from interlock.scenarios import plugins
+from interlock.scenarios import cli_core, plugins
 from interlock.scenarios.cli_domain import domain_group
 from interlock.scenarios.cli_options import Json, QuickCommand, QuickHelp, Store, folder
 from interlock.scenarios.screen import Screen
@@ -59,6 +59,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(cli_core.app, name="core")
 
 
 def main(arguments: list[str] | None = None) -> int:

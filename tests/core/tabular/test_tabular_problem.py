@@ -26,8 +26,8 @@ def without_an_end() -> FiniteCMDP:
 
 
 def unlimited(cmdp: FiniteCMDP) -> FiniteCMDP:
-    """Limits that nothing can break: the kit asks of every baseline that it stays below the bound, and where limits bind,
-    one that breaks them does not."""
+    """Limits that nothing can break: the kit asks every baseline to stay below the bound, and one that breaks limits
+    need not."""
     return cmdp.with_limits([cmdp.evaluate(cmdp.best_response(cost))[1][k] + 1 for k, cost in enumerate(cmdp.costs)])
 
 
