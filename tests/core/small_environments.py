@@ -41,9 +41,9 @@ class SmallEnvironment:
 
     def chance(self, rows, stream=0):
         """Uniform numbers strictly between 0 and 1, ``(len(rows),)``."""
-        key = np.uint64((self.seed * 4 + self.salt) * 8 + stream)
+        key = ((self.seed * 4 + self.salt) * 8 + stream) * 0xD1B54A32D192ED03
         words = self.instance[rows].astype(np.uint64) << np.uint64(16) | self.time[rows].astype(np.uint64)
-        words = words * np.uint64(0x9E3779B97F4A7C15) + key * np.uint64(0xD1B54A32D192ED03)
+        words = words * np.uint64(0x9E3779B97F4A7C15) + np.uint64(key % 2**64)
         for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
             words = (words ^ (words >> np.uint64(shift))) * np.uint64(factor)
         return (((words ^ (words >> np.uint64(31))) >> np.uint64(11)).astype(float) + 0.5) * 2.0**-53
