@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from interlock.core.actor_critic.cpo_dual import Case, solve_dual
+from interlock.core.actor_critic.cpo_dual import Case, DualStep, solve_dual
 from interlock.core.actor_critic.loop import learn
 from interlock.core.actor_critic.method_settings import CPOConfig, TrustRegionConfig
 from interlock.core.actor_critic.natural_gradient import line_search
@@ -48,6 +49,10 @@ class Taken:
 def constrained_step(near: Neighbourhood, excess: Array, radius: float, config: TrustRegionConfig) -> Taken:
     """One update of the policy.
 
+    Surrogates are not linear: a step along a limit would end slightly beyond it, and on the limit itself every fraction
+    of the step would be refused. So the bend of each cost is measured over the whole step and kept in reserve, and the
+    subproblem is solved again; a fraction of that step needs no more than its share of the reserve.
+
     Args:
         near: the policy, changed in place.
         excess: ``(m,)`` cost less limit, per decision.
@@ -57,9 +62,17 @@ def constrained_step(near: Neighbourhood, excess: Array, radius: float, config: 
     gradients, natural = directions(near, list(near.look()[0]), config)
     table = (torch.stack(gradients) @ torch.stack(natural).T).double().numpy()
     table = (table + table.T) / 2.0
-    found = solve_dual(float(table[0, 0]), table[1:, 0], table[1:, 1:], excess, radius)
-    weights = torch.tensor([found.along, *-found.against])
-    step = weights.to(natural[0]) @ torch.stack(natural)
+
+    def solve(excess: Array) -> tuple[DualStep, Tensor]:
+        found = solve_dual(float(table[0, 0]), table[1:, 0], table[1:, 1:], excess, radius)
+        weights = torch.tensor([found.along, *-found.against])
+        return found, weights.to(natural[0]) @ torch.stack(natural)
+
+    found, step = solve(excess)
+    if found.case == "bound":
+        linear = (torch.stack(gradients[1:]) @ step).double().numpy()
+        bend = np.maximum(_changes_after(near, step)[1:] - linear, 0.0)
+        found, step = solve(excess + np.minimum(bend, 0.5 * np.sqrt(2.0 * radius * np.diag(table)[1:])))
     allowed = torch.from_numpy(np.maximum(-excess, 0.0))
     within = bool(np.all(excess <= 0.0))
 
@@ -71,6 +84,20 @@ def constrained_step(near: Neighbourhood, excess: Array, radius: float, config: 
 
     fraction = line_search(near.parameters, step, accept, shrink=config.shrink, tries=config.tries)
     return Taken(fraction, found.case, found.multipliers)
+
+
+def _changes_after(near: Neighbourhood, step: Tensor) -> Array:
+    """Changes of reward and costs after a whole step, which is not kept."""
+    seen: list[Tensor] = []
+
+    def record() -> bool:
+        with torch.no_grad():
+            seen.append(near.look()[0].double())
+        return False
+
+    line_search(near.parameters, step, record, tries=1)
+    changes: Array = seen[0].numpy()
+    return changes
 
 
 class CPO:

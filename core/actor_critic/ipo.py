@@ -7,21 +7,26 @@ the violation, and never turns into a fixed penalty. ``t`` grows while limits ar
 schedule is our own. Without constraints this is trust-region policy optimisation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from scipy.optimize import minimize
 from torch import Tensor
 
 from interlock.core.actor_critic.loop import learn
-from interlock.core.actor_critic.method_settings import IPOConfig
+from interlock.core.actor_critic.method_settings import IPOConfig, TrustRegionConfig
+from interlock.core.actor_critic.natural_gradient import line_search
 from interlock.core.actor_critic.rule import Batch, Estimate
 from interlock.core.actor_critic.steps import part, prefixed
-from interlock.core.actor_critic.trust_region import Critic, Measured, around, ascend, radius_now
+from interlock.core.actor_critic.trust_region import Critic, Measured, Neighbourhood, around, directions, radius_now
 from interlock.core.environment import Array
 from interlock.core.network_policy import NetworkPolicy
 from interlock.core.problem import Constraint, Problem
 from interlock.core.training import Run
+
+Objective = Callable[[Tensor], Tensor]
+"""From the changes ``(1 + m,)`` of reward and costs to the change of what is maximised, a scalar."""
 
 
 def train(problem: Problem, config: IPOConfig, run: Run) -> NetworkPolicy:
@@ -65,6 +70,69 @@ def barrier_objective(
     """
     after = barrier(slack - scale * changes[1:], sharpness, least)
     return reward_weight * changes[0] + (after - barrier(slack, sharpness, least)).sum()
+
+
+def interior_step(near: Neighbourhood, objective: Objective, radius: float, config: TrustRegionConfig) -> float:
+    """The step of the trust region that is best for linearised reward and costs, shortened until it improves.
+
+    The barrier bends much more sharply than the divergence does, so a gradient step would be thrown back and forth
+    between limits. Within the span of the natural directions of reward and costs, though, linearised changes have
+    ``1 + m`` dimensions only, and the best of them is found with the barrier as it is.
+
+    Args:
+        near: the policy, changed in place.
+        objective: from the changes ``(1 + m,)`` to the change of what is maximised; concave.
+        radius: largest mean divergence.
+        config: of conjugate gradients and line search.
+
+    Returns:
+        The share of the step that was taken, 0 if none.
+    """
+    gradients, natural = directions(near, list(near.look()[0]), config)
+    table = (torch.stack(gradients) @ torch.stack(natural).T).double().numpy()
+    weights = torch.from_numpy(best_weights((table + table.T) / 2.0, objective, radius))
+    step = weights.to(natural[0]) @ torch.stack(natural)
+
+    def accept() -> bool:
+        with torch.no_grad():
+            changes, divergence = near.look()
+            return bool(divergence <= radius and objective(changes) > 0.0)
+
+    return line_search(near.parameters, step, accept, shrink=config.shrink, tries=config.tries)
+
+
+def best_weights(table: Array, objective: Objective, radius: float) -> Array:
+    """Weights ``y`` of natural directions that maximise ``objective(G y)`` subject to ``y'G y / 2 <= radius``.
+
+    Args:
+        table: ``(1 + m, 1 + m)`` ``G``, products of gradients and natural directions.
+        objective: concave and smooth.
+        radius: of the trust region.
+    """
+    size = np.sqrt(np.maximum(np.diag(table), 1e-300))
+    values, vectors = np.linalg.eigh(table / np.outer(size, size))
+    kept = values > 1e-10
+    values, vectors = values[kept], vectors[:, kept]
+    # Coordinates u in which the trust region is the unit ball.
+    reach = np.sqrt(2.0 * radius)
+    changes_per_u = torch.from_numpy(reach * size[:, None] * vectors * np.sqrt(values))
+
+    def slope(u: Array) -> tuple[float, Array]:
+        point = torch.from_numpy(u).requires_grad_()
+        value = objective(changes_per_u @ point)
+        return float(value.detach()), torch.autograd.grad(value, point)[0].numpy()
+
+    start = np.zeros(len(values))
+    steepest = max(float(np.linalg.norm(slope(start)[1])), 1e-300)
+
+    def loss(u: Array) -> tuple[float, Array]:
+        value, gradient = slope(u)
+        return -value / steepest, -gradient / steepest
+
+    ball = {"type": "ineq", "fun": lambda u: 1.0 - u @ u, "jac": lambda u: -2.0 * u}
+    found = minimize(loss, start, jac=True, method="SLSQP", constraints=ball, options={"ftol": 1e-12, "maxiter": 200})
+    weights: Array = reach * (vectors / np.sqrt(values)) @ found.x / size
+    return weights
 
 
 class Sharpness:
@@ -129,7 +197,7 @@ class IPO:
             )
 
         near = around(policy, batch, config.fisher_decisions)
-        taken = ascend(near, objective, radius_now(config, left), config)
+        taken = interior_step(near, objective, radius_now(config, left), config)
         self.moved = taken > 0.0
         with torch.no_grad():
             changes, divergence = near.look()

@@ -63,12 +63,10 @@ class FOCOPSConfig(LearnerConfig):
 
 
 class RCPOConfig(PPOConfig):
-    """Settings of reward-constrained policy optimisation; multipliers are in reward per unit of cost, and slow.
+    """Settings of reward-constrained policy optimisation; multipliers are in reward per unit of cost.
 
     Their proportional part is not in the paper: with ``dual.proportional = 0`` the last policy circles the limit.
     """
-
-    dual: DualSettings = Field(DualSettings(integral=0.05, proportional=0.5), description="multipliers, slow ones")
 
     @model_validator(mode="after")
     def _one_discount(self) -> Self:

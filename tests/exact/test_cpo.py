@@ -2,8 +2,25 @@
 
 import numpy as np
 import pytest
+import torch
+from learned_tables import (
+    assert_close_to_optimum,
+    assert_resumes,
+    exact_neighbourhood,
+    fresh_policy,
+    random_batch,
+    table_of,
+)
 
+from interlock.core.actor_critic.cpo import CPO, constrained_step, train
 from interlock.core.actor_critic.cpo_dual import solve_dual
+from interlock.core.actor_critic.method_settings import CPOConfig
+from interlock.core.actor_critic.natural_gradient import conjugate_gradients, fisher_product, line_search
+from interlock.core.actor_critic.rule import Estimate
+from interlock.core.actor_critic.trust_region import around, radius_now
+from interlock.core.tabular.examples import EXAMPLES
+from interlock.core.tabular.linear_program import constrained_optimum
+from interlock.solvers.highs import Highs
 
 cvxpy = pytest.importorskip("cvxpy")
 
@@ -97,3 +114,127 @@ def test_one_constraint_equals_the_published_cases():
         seen.add(case)
         assert np.abs(step - expected).max() <= 1e-7 * max(1.0, np.abs(expected).max())
     assert seen == {0, 1, 2, 3}
+
+
+def test_extreme_units_do_not_change_the_step():
+    gradient, costs, hessian, excess, delta = drawn(7, 3)
+    _, step = by_dual(gradient, costs, hessian, excess, delta)
+    units = np.array([1e-6, 1.0, 1e7])
+    _, other = by_dual(1e5 * gradient, units[:, None] * costs, hessian, units * excess, delta)
+    assert np.allclose(step, other, rtol=1e-6, atol=1e-12)
+
+
+def test_no_constraint_is_the_plain_trust_region_step():
+    gradient, _, hessian, _, delta = drawn(3, 1)
+    along = np.linalg.solve(hessian, gradient)
+    found = solve_dual(gradient @ along, np.zeros(0), np.zeros((0, 0)), np.zeros(0), delta)
+    assert found.case == "free"
+    assert found.along == pytest.approx(np.sqrt(2.0 * delta / (gradient @ along)), rel=1e-9)
+
+
+def test_fisher_products_and_conjugate_gradients_equal_the_closed_form():
+    """The Fisher matrix of a softmax table is ``share(s) (diag(p) - p p')`` in each state."""
+    problem, policy = fresh_policy("queue_effort")
+    cmdp = problem.cmdp
+    rng = np.random.default_rng(0)
+    logits = torch.nn.Parameter(torch.from_numpy(rng.normal(size=(cmdp.states, cmdp.actions))))
+    near = exact_neighbourhood(logits, cmdp)
+    table = torch.softmax(logits.detach(), 1).numpy()
+    visits = cmdp.occupancy(table).sum(1)
+    fisher = np.zeros((cmdp.states, cmdp.actions) * 2)
+    for s, p in enumerate(table):
+        fisher[s, :, s, :] = visits[s] / visits.sum() * (np.diag(p) - np.outer(p, p))
+    fisher = fisher.reshape(logits.numel(), -1) + 0.1 * np.eye(logits.numel())
+    vector = torch.from_numpy(rng.normal(size=logits.numel()))
+    product = fisher_product(near.fisher(), near.parameters, 0.1)
+    assert np.abs(product(vector).numpy() - fisher @ vector.numpy()).max() < 1e-12
+    solved = conjugate_gradients(product, vector, 60, tolerance=1e-26)
+    assert np.abs(solved.numpy() - np.linalg.solve(fisher, vector.numpy())).max() < 1e-9
+
+
+def test_failed_line_search_leaves_every_bit():
+    _, policy = fresh_policy("garnet_2c", hidden=(8,))
+    before = policy.weights()
+    parameters = policy.network.actor_parameters()
+    generator = torch.Generator().manual_seed(0)
+    step = torch.randn(sum(parameter.numel() for parameter in parameters), generator=generator)
+    tried = []
+
+    def refuse():
+        tried.append(policy.weights())
+        return False
+
+    assert line_search(parameters, step, refuse, tries=15) == 0.0
+    assert len(tried) == 15
+    assert all(any(np.any(weights[name] != before[name]) for name in before) for weights in tried)
+    assert all(np.array_equal(array, before[name]) for name, array in policy.weights().items())
+
+
+def test_refused_step_of_the_rule_leaves_the_policy_and_still_fits_the_critic():
+    """With 1e-30 as radius every step is beyond rounding's reach or refused: the policy must not move."""
+    problem, policy = fresh_policy("bandit_budget")
+    rule = CPO(policy, problem.constraints, CPOConfig(radius=1e-30, tries=1))
+    before = table_of(policy, 1)
+    estimate = Estimate(np.array([9.0]), np.array([5.0]), np.array([0.8]), 8)
+    old_values = policy.network(vector=torch.eye(1))[1].detach()
+    rule.update(policy, random_batch(policy, 1), estimate, 1.0, np.random.default_rng(0))
+    assert np.array_equal(before, table_of(policy, 1))
+    assert not torch.equal(old_values, policy.network(vector=torch.eye(1))[1].detach())
+
+
+@pytest.mark.parametrize("violations", [(-0.5, -0.5), (-0.001, 0.02), (0.6, 0.3)])
+def test_accepted_steps_keep_every_promise(violations):
+    """Divergence within the radius, no cost grows by more than its slack, reward not worse where limits hold."""
+    moved = 0
+    for seed in range(10):
+        problem, policy = fresh_policy("garnet_2c", hidden=(8,), seed=seed)
+        batch = random_batch(policy, 2, seed=seed, rows=400)
+        near = around(policy, batch, 400)
+        excess = 0.3 * np.array(violations)
+        taken = constrained_step(near, excess, 0.01, CPOConfig())
+        with torch.no_grad():
+            changes, divergence = near.look()
+        moved += taken.fraction > 0
+        assert divergence <= 0.01
+        assert np.all(changes[1:].double().numpy() <= np.maximum(-excess, 0.0))
+        assert changes[0] >= 0 or np.any(excess > 0)
+    assert moved >= 8
+
+
+def test_radius_falls_to_its_share():
+    config = CPOConfig(radius=0.02, final_radius=0.04)
+    assert radius_now(config, 1.0) == pytest.approx(0.02)
+    assert radius_now(config, 0.0) == pytest.approx(0.0008)
+
+
+@pytest.mark.parametrize("process", EXAMPLES)
+def test_exact_advantages_reach_the_optimum_and_stay_within_limits(process):
+    cmdp = EXAMPLES[process]()
+    optimum = constrained_optimum(cmdp, Highs())
+    config = CPOConfig(damping=0.01, conjugate_iterations=30, final_radius=1e-3)
+    logits = torch.nn.Parameter(torch.zeros(cmdp.states, cmdp.actions, dtype=torch.float64))
+    rounds, worst = 100, None
+    for index in range(rounds + 1):
+        value, costs = cmdp.evaluate(torch.softmax(logits.detach(), 1).numpy())
+        violation = float(((costs - cmdp.limits) / np.abs(cmdp.limits)).max())
+        if worst is not None:
+            worst = max(worst, violation)
+        elif violation <= 1e-9:
+            worst = violation
+        near = exact_neighbourhood(logits, cmdp)
+        constrained_step(near, costs - cmdp.limits, radius_now(config, 1.0 - index / (rounds + 1)), config)
+    low, high = cmdp.span()
+    assert abs(optimum.value - value) / (high - low) < 1e-3
+    assert worst is not None
+    # Predictions of costs are first-order in the policy: this is what they may be off by.
+    assert worst < 0.005
+
+
+@pytest.mark.parametrize("process", ["bandit_budget", "two_state"])
+def test_sampled_table_comes_close_to_the_optimum(process):
+    settings = {"steps": 150_000, "num_envs": 128, "rollout": 16}
+    assert_close_to_optimum(train, CPOConfig, process, settings, gap=0.03, violation=0.04)
+
+
+def test_resumed_equals_uninterrupted():
+    assert_resumes(train, CPOConfig)
