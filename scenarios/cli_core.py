@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,11 +29,17 @@ app = typer.Typer(
 @app.command()
 def check(as_json: Json = False, quiet: Quiet = False) -> None:
     """Compare methods with answers computed another way; exit code 1 if one deviates too much."""
-    from interlock.scenarios import core_check
+    from interlock.scenarios.core_check import CHECKS
+    from interlock.scenarios.core_check_learning import LEARNING_CHECKS
+    from interlock.scenarios.core_check_table import run_checks
 
     screen = Screen(as_json=as_json, quiet=quiet)
+    checks = CHECKS
+    if importlib.util.find_spec("torch") is None:
+        checks = tuple(check for check in CHECKS if check not in LEARNING_CHECKS)
+        screen.warn(f"{len(LEARNING_CHECKS)} checks of learning are left out: they need pip install 'interlock[train]'")
     with screen.progress("checks") as progress:
-        found = core_check.run_checks(core_check.CHECKS, lambda done: progress.update(done, len(core_check.CHECKS)))
+        found = run_checks(checks, lambda done: progress.update(done, len(checks)))
     failed = sum(not one.passed for one in found)
     screen.result({"checks": [one.described() for one in found], "failed": failed})
     screen.show(_check_table(found))

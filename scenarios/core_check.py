@@ -5,9 +5,7 @@ them together take well under a minute.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
@@ -20,38 +18,9 @@ from interlock.core.tabular.dynamics import STEPS, lagrangian, relative_violatio
 from interlock.core.tabular.examples import EXAMPLES, example, random_garnet
 from interlock.core.tabular.linear_program import constrained_optimum, smallest_attainable
 from interlock.core.tabular.problem import table_policy, tabular_problem
+from interlock.scenarios.core_check_learning import LEARNING_CHECKS
+from interlock.scenarios.core_check_table import Check
 from interlock.solvers.highs import Highs
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What one check found.
-
-    Attributes:
-        method: what is checked.
-        computed: what was computed in two ways, in words.
-        deviation: by how much the two differ, in the worst case.
-        limit: largest deviation that passes; smallest one if ``at_least``.
-        at_least: the deviation has to be there: the check shows what a method is needed for.
-    """
-
-    method: str
-    computed: str
-    deviation: float
-    limit: float
-    at_least: bool = False
-
-    @property
-    def passed(self) -> bool:
-        """Whether the deviation is on the right side of the limit."""
-        if not math.isfinite(self.deviation):
-            return False
-        return self.deviation >= self.limit if self.at_least else self.deviation <= self.limit
-
-    def described(self) -> dict[str, Any]:
-        """JSON-ready; a deviation that is no number is null."""
-        finite = self.deviation if math.isfinite(self.deviation) else None
-        return {**asdict(self), "deviation": finite, "passed": self.passed}
 
 
 def policy_evaluation() -> Check:
@@ -197,25 +166,8 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     barrier_gap,
     constraint_switching,
     penalised_critic,
+    *LEARNING_CHECKS,
 )
-
-
-def run_checks(checks: Sequence[Callable[[], Check]], report: Callable[[int], None] | None = None) -> list[Check]:
-    """Run checks one after the other; one that breaks counts as failed, with the reason.
-
-    Args:
-        checks: which.
-        report: called with the number of checks done.
-    """
-    found = []
-    for check in checks:
-        try:
-            found.append(check())
-        except Exception as error:
-            found.append(Check(check.__name__, f"{type(error).__name__}: {error}", math.nan, 0.0))
-        if report is not None:
-            report(len(found))
-    return found
 
 
 def _processes() -> list[FiniteCMDP]:

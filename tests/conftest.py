@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+# Set before numpy is loaded: matrices here are small, and threads of their own only slow two workers down.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 

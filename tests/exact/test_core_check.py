@@ -8,7 +8,8 @@ import pytest
 
 from interlock.core.tabular import dynamics
 from interlock.scenarios import core_check
-from interlock.scenarios.core_check import CHECKS, Check, run_checks
+from interlock.scenarios.core_check import CHECKS
+from interlock.scenarios.core_check_table import Check, run_checks
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

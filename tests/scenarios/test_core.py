@@ -9,7 +9,7 @@ import pytest
 
 from interlock.scenarios import core_check
 from interlock.scenarios.cli import main
-from interlock.scenarios.core_check import Check
+from interlock.scenarios.core_check_table import Check
 
 QUICK = ["--iterations", "700"]
 
