@@ -15,7 +15,7 @@ from interlock.core.network_policy import NetworkPolicy
 from interlock.core.problem import Constraint
 
 Passes = Callable[[NetworkPolicy, torch.optim.Optimizer, Batch, Array, np.random.Generator], dict[str, float]]
-"""From policy, optimiser, rollout, multipliers ``(m,)`` and generator to a changed policy and figures for the curves."""
+"""Change the policy, given its optimiser, a rollout, multipliers ``(m,)`` and a generator; figures for the curves."""
 
 
 class MultiplierRule:

@@ -114,8 +114,9 @@ class Measured:
     """How far costs are beyond their limits: measured, and carried on by the predicted changes of accepted steps.
 
     A measurement over few episodes is noisy, and partly about older policies; predictions of small steps are neither,
-    but their errors add up. The two are averaged, as in a filter with constant gain. Before the first measurement all costs are taken to be at their limits. Episodes are counted as well as decisions,
-    so that changes per decision can be turned into changes of what the limits are on; older ones count less and less.
+    but their errors add up. The two are averaged, as in a filter with constant gain. Before the first measurement all
+    costs are taken to be at their limits. Episodes are counted as well as decisions, so that changes per decision can
+    be turned into changes of what the limits are on; older ones count less and less.
 
     Args:
         constraints: that learning can reach.

@@ -15,6 +15,8 @@ from interlock.core.tabular.problem import tabular_problem
 from interlock.core.training import MemoryRun
 from interlock.solvers.highs import Highs
 
+torch.set_num_threads(1)
+
 
 class QuietRun(MemoryRun):
     """Keeps no checkpoints."""

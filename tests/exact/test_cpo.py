@@ -134,8 +134,7 @@ def test_no_constraint_is_the_plain_trust_region_step():
 
 def test_fisher_products_and_conjugate_gradients_equal_the_closed_form():
     """The Fisher matrix of a softmax table is ``share(s) (diag(p) - p p')`` in each state."""
-    problem, policy = fresh_policy("queue_effort")
-    cmdp = problem.cmdp
+    cmdp = EXAMPLES["queue_effort"]()
     rng = np.random.default_rng(0)
     logits = torch.nn.Parameter(torch.from_numpy(rng.normal(size=(cmdp.states, cmdp.actions))))
     near = exact_neighbourhood(logits, cmdp)
@@ -187,7 +186,7 @@ def test_accepted_steps_keep_every_promise(violations):
     """Divergence within the radius, no cost grows by more than its slack, reward not worse where limits hold."""
     moved = 0
     for seed in range(10):
-        problem, policy = fresh_policy("garnet_2c", hidden=(8,), seed=seed)
+        _, policy = fresh_policy("garnet_2c", hidden=(8,), seed=seed)
         batch = random_batch(policy, 2, seed=seed, rows=400)
         near = around(policy, batch, 400)
         excess = 0.3 * np.array(violations)
