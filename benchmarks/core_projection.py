@@ -115,6 +115,7 @@ def measure(name: str, rows: int, width: int, constraints: int) -> Iterator[tupl
 
         difference = np.abs(solve_rows() - action[:PEER_ROWS]).max()
         assert difference < LARGEST_DIFFERENCE[peer_name], f"{name}: {peer_name} differs by {difference}"
+        yield f"{name}_{peer_name}_difference", float(difference), "largest difference"
         theirs = rate(solve_rows, PEER_ROWS)
         yield f"{name}_{peer_name}", theirs, "rows / CPU s"
         yield f"{name}_{peer_name}_ratio", ours / theirs, f"x {peer_name} per row"
@@ -124,6 +125,7 @@ def main() -> int:
     """Measure everything, show it, and tell whether the targets are met (exit code 1 if not)."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
+    parser.add_argument("--record", action="store_true", help="write the rows of the core into core/results.json")
     options = parser.parse_args()
     figures: dict[str, float] = {}
     for name, rows, width, constraints in (
@@ -134,7 +136,18 @@ def main() -> int:
         for figure, value, unit in measure(name, rows, width, constraints):
             figures[figure] = value
             if not options.json:
-                print(f"{figure:28s} {value:14,.{1 if value < 1000 else 0}f} {unit}", flush=True)
+                shown = f"{value:14.1e}" if value < 1e-3 else f"{value:14,.{1 if value < 1000 else 0}f}"
+                print(f"{figure:28s} {shown} {unit}", flush=True)
+    if options.record:
+        from interlock.scenarios.record import record_row
+
+        command = "python benchmarks/core_projection.py --record"
+        deviation = max(value for name, value in figures.items() if name.endswith("cvxpy_difference"))
+        for row, value, unit in (
+            ("projection_rows", figures["budget"], "rows"),
+            ("projection_deviation", deviation, ""),
+        ):
+            print(record_row("core", row, value=value, unit=unit, command=command), file=sys.stderr)
     missed = [name for name, target in TARGETS.items() if figures[name] < target]
     if options.json:
         print(json.dumps({"rates": figures, "targets": TARGETS, "missed": missed}))
