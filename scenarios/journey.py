@@ -375,6 +375,8 @@ def _train(journey: Journey, account: Callable[[], None]) -> None:
     last: SavedPolicy | None = getattr(policy, "last", None)
     if last is not None:
         write_folder(folder.path / LAST_FOLDER, last.save)
+    elif (folder.path / LAST_FOLDER).is_dir():  # of a shorter training that was resumed
+        shutil.rmtree(folder.path / LAST_FOLDER)
     folder.update(budget_spent=run.budget_spent)
 
 
