@@ -15,6 +15,10 @@ class UsageError(InterlockError):
     exit_code = 2
 
 
+class NotExportable(UsageError):
+    """The policy is sound, but no bundle can hold it: a bundle answers single requests, one action each."""
+
+
 class BadInput(InterlockError):
     """A file, scenario or request is wrong. Tells every problem found, never only the first.
 

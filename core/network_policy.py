@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from interlock.core.actor_critic.config import NetworkSettings
 from interlock.core.environment import Array, Observation
-from interlock.core.errors import BadInput, MissingExtra, UsageError
+from interlock.core.errors import BadInput, MissingExtra, NotExportable
 from interlock.core.heads import Head, build_head
 from interlock.core.networks import ActorCritic, build_network
 from interlock.core.policy import Encoder, load_arrays, save_arrays
@@ -121,10 +121,10 @@ class NetworkPolicy:
 
         Raises:
             MissingExtra: onnx or onnxscript is not installed.
-            UsageError: the policy is randomised: one answer per request would not keep its limits.
+            NotExportable: the policy is randomised: one answer per request would not keep its limits.
         """
         if self.randomised:
-            raise UsageError("a randomised policy is not exported: single answers would not keep its limits")
+            raise NotExportable("a randomised policy is not exported: single answers would not keep its limits")
         try:
             import onnx  # noqa: F401
             import onnxscript  # noqa: F401

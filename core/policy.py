@@ -50,6 +50,9 @@ class SavedPolicy(Policy, Protocol):
             ``{"kind": "onnx", "encoder": NAME, "file": "policy.onnx", "inputs": [...]}`` for a network whose outputs
             are ``scores`` ``(n, actions)``, or ``{"kind": "linear", "encoder": NAME, "input": "action_features",
             "weights": [...]}`` for a linear scorer of per-action features.
+
+        Raises:
+            NotExportable: single answers to single requests would not be this policy.
         """
         ...
 

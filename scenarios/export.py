@@ -45,7 +45,8 @@ def write_bundle(
         evidence_summary: how it did on held-out instances.
 
     Raises:
-        UsageError: the policy cannot be exported, or something that is not a bundle has the name.
+        NotExportable: no bundle can hold this policy.
+        UsageError: it is not one that could be saved, or something that is not a bundle has the name.
         InterlockError: the bundle does not decide like the policy; nothing was written.
     """
     from interlock.core.policy import SavedPolicy

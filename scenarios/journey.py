@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interlock.core.errors import BadInput, Interrupted, UsageError
+from interlock.core.errors import BadInput, Interrupted, NotExportable, UsageError
 from interlock.core.problem import DomainInfo, MethodInfo
 from interlock.scenarios import machine, plugins
 from interlock.scenarios.files import check_folder, write_bytes, write_folder, write_text
@@ -337,7 +337,11 @@ def write_report(folder: RunFolder, path: Path, problem: Problem) -> None:
 
 
 def write_bundle(folder: RunFolder, path: Path, problem: Problem) -> None:
-    """The bundle of a run's policy, for operations."""
+    """The bundle of a run's policy, for operations.
+
+    Raises:
+        UsageError: the run has no policy; ``NotExportable`` if it has one that no bundle can hold.
+    """
     from interlock.core.policy import SavedPolicy
     from interlock.scenarios import export
 
@@ -405,7 +409,12 @@ def _report(journey: Journey, account: Callable[[], None]) -> None:
 def _export(journey: Journey, account: Callable[[], None]) -> None:
     journey.screen.say("writing the bundle")
     path = journey.folder.path / "bundle"
-    write_bundle(journey.folder, path, journey.problem)
+    try:
+        write_bundle(journey.folder, path, journey.problem)
+    except NotExportable as error:  # the run is whole without a bundle: what was trained is compared and reported
+        warning = f"no bundle: {error}"
+        journey.screen.warn(warning)
+        journey.folder.update(warnings=[*journey.folder.record["warnings"], warning])
 
 
 @contextmanager
