@@ -50,6 +50,17 @@ class NetworkPolicy:
         """What the network's parameters are parameters of."""
         return self.network.head
 
+    @property
+    def unbundled(self) -> str | None:
+        """Why no bundle can hold this network, ``None`` if one can: bundles score discrete actions, request by request.
+
+        ``export_scorer`` writes such a network nevertheless, for whoever feeds it the memory or takes its numbers.
+        """
+        if not self.network.memory and self.head.kind == "categorical":
+            return None
+        found = f"a {self.head.kind} head" + (" and a memory" if self.network.memory else "")
+        return f"bundles hold memoryless policies with discrete actions so far, this one has {found}"
+
     def inputs(self, observation: Observation) -> dict[str, Tensor]:
         """Arguments of the network, without memory."""
         inputs = {name: torch.from_numpy(array) for name, array in self.encoder(observation).items()}

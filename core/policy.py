@@ -37,7 +37,10 @@ class Policy(Protocol):
 
 @runtime_checkable
 class SavedPolicy(Policy, Protocol):
-    """A trained policy: it can be written to a folder and exported to a bundle."""
+    """A trained policy: it can be written to a folder and exported to a bundle.
+
+    One that no bundle can hold may say why in a text ``unbundled``; it is then refused before anything is written.
+    """
 
     def save(self, folder: Path) -> None:
         """Write weights (safetensors) and ``policy.json`` into an existing folder."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interlock.core.errors import InterlockError, UsageError
+from interlock.core.errors import InterlockError, NotExportable, UsageError
 
 if TYPE_CHECKING:
     from interlock.core.policy import SavedPolicy
@@ -58,6 +58,9 @@ def write_bundle(
             f"a {type(policy).__name__} cannot be exported: a policy needs `save` and `export_scorer` for that "
             "(see interlock.core.policy.SavedPolicy); rules and solvers have none"
         )
+    unbundled: str | None = getattr(policy, "unbundled", None)
+    if unbundled is not None:
+        raise NotExportable(unbundled)
     path = Path(folder).resolve()
     zipped = path.suffix == ".zip"
     _check_target(path, zipped=zipped)

@@ -7,7 +7,17 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 
-from interlock.scenarios import cli
+import numpy as np
+from gymnasium import spaces
+
+from interlock.core.actor_critic.config import NetworkSettings
+from interlock.core.errors import NotExportable
+from interlock.core.heads import build_head
+from interlock.core.network_policy import NetworkPolicy
+from interlock.core.networks import build_network
+from interlock.domains.bin_packing.problem import BinPackingProblem
+from interlock.domains.bin_packing.scenario import BinPackingScenario
+from interlock.scenarios import cli, export
 
 QUICK = ("steps=1", "num_envs=8", "rollout=1", "minibatch=8", "epochs=1")
 
@@ -42,3 +52,24 @@ def test_a_randomised_policy_is_compared_and_reported_without_a_bundle(tmp_path,
     assert cli.main(["bin_packing", "export", folder.name, "--out", "named"]) == 2
     assert "error: a randomised policy is not exported" in capsys.readouterr().err
     assert not (tmp_path / "named").exists()
+
+
+@pytest.mark.parametrize(
+    ("space", "memory", "has"),
+    [
+        (spaces.Discrete(100), 4, "a categorical head and a memory"),
+        (spaces.Box(0, 1, (2,)), 0, "a beta head"),
+        (spaces.MultiDiscrete([3, 2]), 0, "a multi_discrete head"),
+        (spaces.Tuple([spaces.Discrete(2), spaces.Box(0, 1, (2,))]), 4, "a hybrid head and a memory"),
+    ],
+)
+def test_what_a_bundle_could_not_decide_with_is_refused_before_anything_is_written(tmp_path, space, memory, has):
+    settings, example = NetworkSettings(hidden=(4,), memory=memory), {"vector": np.zeros((1, 3), np.float32)}
+    network = build_network(example, build_head(space), settings, seed=0)
+    description = {"encoder": "vector", "input_shapes": {"vector": [3]}, "actions": 0}
+    policy = NetworkPolicy(network, dict, description)
+    problem = BinPackingProblem(BinPackingScenario(name="cut2"))
+    with pytest.raises(NotExportable, match=f"memoryless policies with discrete actions so far, this one has {has}$"):
+        export.write_bundle(tmp_path / "a" / "b", problem=problem, policy=policy, run_info={}, evidence_summary={})
+    assert list(tmp_path.iterdir()) == []
+    assert policy.export_scorer(tmp_path)["file"] == "policy.onnx", "the network itself can still be had"
