@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -55,7 +54,9 @@ def oscillation(
         list[str] | None, typer.Option("--method", help="plain, optimistic, pi or entropy; default: the first two")
     ] = None,
     iterations: Annotated[int, typer.Option("--iterations", min=0, help="0: as many as it takes")] = 0,
-    out: Annotated[str, typer.Option("--out", metavar="FILE", help="picture; default: oscillation_CMDP.png")] = "",
+    out: Annotated[
+        str, typer.Option("--out", metavar="FILE", help="picture, .png if not said; default: oscillation_CMDP.png")
+    ] = "",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -64,8 +65,8 @@ def oscillation(
 
     screen = Screen(as_json=as_json, quiet=quiet)
     chosen = list(dict.fromkeys(methods or ("plain", "optimistic")))
+    path = runs.picture_path(out or f"oscillation_{process}.png")
     cmdp, optimum, found = runs.oscillate(process, chosen, iterations or None)
-    path = Path(out or f"oscillation_{process}.png")
     runs.draw(cmdp, optimum, found, path)
     figures = runs.figures(cmdp, optimum, found)
     screen.result({**figures, "out": str(path)})

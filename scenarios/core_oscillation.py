@@ -16,6 +16,7 @@ from interlock.scenarios.plugins import did_you_mean
 from interlock.solvers.highs import Highs
 
 _COLOURS = {"plain": "#d1772b", "optimistic": "#1f5fa8", "pi": "#2a8a57", "entropy": "#8a4fa3"}
+_ENDINGS = (".png", ".pdf", ".svg")
 _LABELS = {
     "plain": "plain descent-ascent",
     "optimistic": "optimistic (ReLOAD)",
@@ -45,6 +46,26 @@ def oscillate(
     steps = replace(STEPS[process], iterations=iterations or STEPS[process].iterations)
     found = {name: lagrangian(cmdp, name, steps) for name in methods}
     return cmdp, constrained_optimum(cmdp, Highs()), found
+
+
+def picture_path(out: str) -> Path:
+    """The file that a picture goes to; without an ending it is a ``.png``, others are ``.pdf`` and ``.svg``.
+
+    Raises:
+        UsageError: another ending than these, a folder has the name, or its own folder is missing.
+    """
+    path = Path(out)
+    if path.is_dir():
+        raise UsageError(f"--out {out}: this is a folder; name a file in it, for example {path / 'oscillation.png'}")
+    if not path.suffix:
+        path = path.with_name(f"{path.name}.png")
+    if path.suffix.lower() not in _ENDINGS:
+        raise UsageError(f"--out {out}: a picture cannot end in {path.suffix}; it can in {', '.join(_ENDINGS)}")
+    if path.is_dir():
+        raise UsageError(f"--out {out}: {path} is a folder")
+    if not path.parent.is_dir():
+        raise UsageError(f"--out {out}: there is no folder {path.parent}")
+    return path
 
 
 def figures(cmdp: FiniteCMDP, optimum: Optimum, found: Mapping[str, Trajectory]) -> dict[str, Any]:
@@ -79,7 +100,7 @@ def draw(cmdp: FiniteCMDP, optimum: Optimum, found: Mapping[str, Trajectory], pa
     """Write a picture: return and every cost, over the first and the last ``shown`` iterations.
 
     Raises:
-        UsageError: the file cannot be written, or its ending is no picture format.
+        UsageError: the file cannot be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -117,5 +138,5 @@ def draw(cmdp: FiniteCMDP, optimum: Optimum, found: Mapping[str, Trajectory], pa
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
     try:
         figure.savefig(path, dpi=130)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise UsageError(f"--out {path}: {error}") from error

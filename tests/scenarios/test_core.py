@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from interlock.scenarios import core_check
+from interlock.scenarios import core_check, core_oscillation
 from interlock.scenarios.cli import main
 from interlock.scenarios.core_check_table import Check
 
@@ -76,8 +76,6 @@ def test_oscillation_of_other_methods_in_words(
     [
         (["two_stat"], "there is no process 'two_stat', did you mean 'two_state'?"),
         (["two_state", "--method", "primal"], "no method 'primal'; there are plain, optimistic, pi, entropy"),
-        (["two_state", "--iterations", "20", "--out", "nowhere/picture.png"], "nowhere/picture.png"),
-        (["two_state", "--iterations", "20", "--out", "picture.xyz"], "xyz"),
     ],
 )
 def test_wrong_use(
@@ -86,6 +84,46 @@ def test_wrong_use(
     monkeypatch.chdir(tmp_path)
     assert main(["core", "oscillation", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("nowhere/picture.png", "--out nowhere/picture.png: there is no folder nowhere"),
+        ("folder", "--out folder: this is a folder; name a file in it"),
+        ("taken", "--out taken: taken.png is a folder"),
+        ("file.png/picture.png", "there is no folder file.png"),
+        ("picture.xyz", "--out picture.xyz: a picture cannot end in .xyz; it can in .png, .pdf, .svg"),
+        ("..", "--out ..: this is a folder"),
+    ],
+)
+def test_where_no_picture_can_go_is_told_before_anything_is_computed(
+    out: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(core_oscillation, "lagrangian", lambda *arguments: pytest.fail("computed before refusing"))
+    for name in ("folder", "taken.png"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "file.png").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["core", "oscillation", "--iterations", "20", "--out", out]) == 2
+    assert message in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("out", "written", "begins"),
+    [("x", "x.png", b"\x89PNG"), (".hidden", ".hidden.png", b"\x89PNG"), ("x.SVG", "x.SVG", b"<?xml")],
+)
+def test_the_file_told_is_the_file_written(
+    out: str, written: str, begins: bytes, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["core", "oscillation", "--iterations", "20", "--out", str(tmp_path / out), "--json"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["out"] == str(tmp_path / written)
+    assert f"picture: {tmp_path / written}" in shown.err
+    assert [path.name for path in tmp_path.iterdir()] == [written]
+    assert (tmp_path / written).read_bytes().startswith(begins)
 
 
 @pytest.mark.parametrize("command", ["core --help", "core check --help", "core oscillation --help"])
