@@ -44,6 +44,10 @@ class BrokenEnvironment(InterlockError):
     """A simulator returned what no simulator may: a number that is not finite, or an episode without an end."""
 
 
+class Diverged(InterlockError):
+    """Training came to numbers that are not finite; its last checkpoint is from before that."""
+
+
 class ProvenInfeasible(InterlockError):
     """No decision or policy can satisfy the constraints, and this has been proven."""
 

@@ -24,9 +24,9 @@ class Constraint:
 
     Attributes:
         name: key in tables and JSON.
-        kind: ``cumulative``: expected episode sum; ``mean``: expected episode mean per step; ``chance``: probability
-            that an episode has any positive cost; ``cvar``: mean of the worst ``1 - level`` share of episode sums;
-            ``hard``: the episode sum may never exceed the limit.
+        kind: ``cumulative``: expected episode sum; ``mean``: expected cost per step, the expected episode sum over the
+            expected length; ``chance``: probability that an episode has any positive cost; ``cvar``: mean of the worst
+            ``1 - level`` share of episode sums; ``hard``: the episode sum may never exceed the limit.
         limit: largest allowed value, in ``unit`` (a probability for ``chance``).
         unit: of the cost.
         level: confidence level, for ``cvar`` only.

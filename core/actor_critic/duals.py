@@ -56,6 +56,10 @@ class Duals:
         raw = self.integral + settings.proportional * self.smooth + settings.derivative * rise
         self.last, self.current = self.current, np.clip(raw, 0.0, settings.largest)
 
+    def hold(self) -> None:
+        """Nothing was measured: multipliers stand still, and there is no change to extrapolate."""
+        self.last = self.current
+
     def state(self) -> dict[str, Array]:
         """Everything needed to go on exactly from here."""
         past = np.array(self.past).reshape(len(self.past), len(self.current))

@@ -8,7 +8,7 @@ from interlock.core.actor_critic.config import ImitationSettings, LearnerConfig
 from interlock.core.actor_critic.rollout import View, collect
 from interlock.core.actor_critic.rule import Batch
 from interlock.core.actor_critic.signals import CostSignals
-from interlock.core.environment import BatchEnvironment, Observation
+from interlock.core.environment import BatchEnvironment
 from interlock.core.network_policy import NetworkPolicy
 from interlock.core.policy import Policy
 
@@ -47,9 +47,12 @@ def imitate(
     follow_teacher = np.arange(environment.num_envs) % 2 == 0
     labels: list[np.ndarray] = []
 
-    def act(observation: Observation) -> np.ndarray:
-        labels.append(teacher.act(observation))
-        return np.where(follow_teacher, labels[-1], policy.head.mode(policy.parameters(observation)).numpy())
+    def act(now: View) -> np.ndarray:
+        begun = np.flatnonzero(now.begun)
+        if begun.size:
+            teacher.reset(begun)
+        labels.append(teacher.act(now.observation))
+        return np.where(follow_teacher, labels[-1], policy.head.mode(policy.parameters(now.observation)).numpy())
 
     rollout, view = collect(policy, environment, view, CHUNK, signals, act=act)
     returns = rollout.batch(config.model_copy(update={"gae_lambda": 1.0, "cost_gae_lambda": 1.0}))

@@ -18,7 +18,7 @@ from interlock.core.actor_critic.selection import Selection
 from interlock.core.actor_critic.signals import CostSignals
 from interlock.core.actor_critic.steps import optimiser_state, part, prefixed, restore_optimiser
 from interlock.core.environment import Array, BatchEnvironment, Observation
-from interlock.core.errors import Interrupted, UsageError
+from interlock.core.errors import Diverged, Interrupted, UsageError
 from interlock.core.evaluation.protocol import check_finite
 from interlock.core.heads import build_head
 from interlock.core.network_policy import NetworkPolicy, describe
@@ -45,6 +45,7 @@ def learn(problem: Problem, config: LearnerConfig, run: Run, make_rule: MakeRule
         Interrupted: the user stopped the run; a checkpoint is kept.
         UsageError: the teacher, the encoder or the head is unknown or does not fit.
         BrokenEnvironment: a reward, cost or observation is not finite.
+        Diverged: losses are not finite.
     """
     torch.set_num_threads(1)
     training = _Training(problem, config, run, make_rule, method)
@@ -88,8 +89,8 @@ class _Training:
         self.policy.description |= {"method": method, "seed": run.seed}
         self.policy.seed(self.seeds[2])
         self.view = View.start(self.policy, observation)
-        self.selection = Selection(problem, self.policy)
-        self.reach = Reach(constraints)
+        self.selection = Selection(problem, self.policy, config.limit_floor)
+        self.reach = Reach(constraints, config.limit_floor)
         self.rule = make_rule(self.policy, constraints)
         self.teacher = _teacher(problem, config, self.policy)
         self.chunk_steps = config.num_envs * CHUNK
@@ -114,10 +115,14 @@ class _Training:
         if self.chunk < self.chunks:
             assert self.teacher is not None
             rng = np.random.default_rng([self.seeds[3], 2**31 + self.chunk])
+            self.teacher.reset()
+            self.teacher.seed(int(rng.integers(2**31)))
             self.view = imitate(
                 self.policy, self.teacher, self.environment, self.view, self.signals, self.warmer, self.config, rng
             )
             self.chunk += 1
+            if self.chunk == self.chunks:
+                self.signals.forget_finished()
             return
         config = self.config
         left = 1.0 - self.done / config.steps
@@ -125,6 +130,12 @@ class _Training:
         estimate = self.signals.estimate()
         rng = np.random.default_rng([self.seeds[3], self.done])
         figures = self.rule.update(self.policy, rollout.batch(config), estimate, left, rng)
+        broken = [name for name, value in figures.items() if not np.isfinite(value)]
+        if broken:
+            raise Diverged(
+                f"training diverged after {self.done} steps: {', '.join(broken)} not finite; "
+                "try a smaller learning_rate or max_gradient"
+            )
         self.done += config.num_envs * config.rollout
         for message in self.rule.warnings():
             self.run.warn(message)

@@ -5,14 +5,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from interlock.core.actor_critic.config import PPOConfig
 from interlock.core.actor_critic.duals import Duals
 from interlock.core.actor_critic.method_settings import FOCOPSConfig, RCPOConfig
-from interlock.core.actor_critic.ppo import CAPPED
 from interlock.core.actor_critic.rule import Batch, Estimate
 from interlock.core.actor_critic.steps import optimiser_state, part, prefixed, restore_optimiser
 from interlock.core.environment import Array
 from interlock.core.network_policy import NetworkPolicy
 from interlock.core.problem import Constraint
+
+CAPPED = 20
+"""Updates in a row at its cap after which a multiplier is reported."""
 
 Passes = Callable[[NetworkPolicy, torch.optim.Optimizer, Batch, Array, np.random.Generator], dict[str, float]]
 """Change the policy, given its optimiser, a rollout, multipliers ``(m,)`` and a generator; figures for the curves."""
@@ -32,13 +35,13 @@ class MultiplierRule:
         self,
         policy: NetworkPolicy,
         constraints: Sequence[Constraint],
-        config: FOCOPSConfig | RCPOConfig,
+        config: PPOConfig | FOCOPSConfig | RCPOConfig,
         passes: Passes,
     ):
         self.config, self.passes = config, passes
         self.names = [constraint.name for constraint in constraints]
         self.duals = Duals(len(constraints), config.dual)
-        self.optimiser = torch.optim.Adam(policy.network.parameters(), lr=config.learning_rate, eps=1e-5)
+        self.optimiser = torch.optim.Adam(policy.network.parameters(), lr=config.learning_rate, eps=1e-5, fused=True)
         self.capped = np.zeros(len(constraints), np.int64)
 
     def update(
@@ -46,7 +49,9 @@ class MultiplierRule:
     ) -> dict[str, float]:
         """A step of the multipliers, if there is a measurement, then one of the policy."""
         config = self.config
-        if estimate is not None:
+        if estimate is None:
+            self.duals.hold()
+        else:
             self.duals.update(estimate)
             self.capped = np.where(self.duals.current >= config.dual.largest, self.capped + 1, 0)
         share = config.final_learning_rate + (1.0 - config.final_learning_rate) * left

@@ -5,24 +5,20 @@ learning (the mask in the softmax), and with the advantages of reward and costs 
 (``interlock.core.actor_critic.duals``). Without soft constraints it is plain PPO.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from interlock.core.actor_critic.config import PPOConfig
-from interlock.core.actor_critic.duals import Duals
 from interlock.core.actor_critic.loop import learn
-from interlock.core.actor_critic.rule import Batch, Estimate
-from interlock.core.actor_critic.steps import optimiser_state, part, prefixed, restore_optimiser
+from interlock.core.actor_critic.multiplier_rule import MultiplierRule
+from interlock.core.actor_critic.rule import Batch
 from interlock.core.environment import Array
 from interlock.core.network_policy import NetworkPolicy
 from interlock.core.problem import Constraint, Problem
 from interlock.core.training import Run
-
-CAPPED = 20
-"""Updates in a row at its cap after which a multiplier is reported."""
 
 
 def train(problem: Problem, config: PPOConfig, run: Run) -> NetworkPolicy:
@@ -34,7 +30,7 @@ def train(problem: Problem, config: PPOConfig, run: Run) -> NetworkPolicy:
         BrokenEnvironment: a reward, cost or observation is not finite.
     """
     return learn(
-        problem, config, run, lambda policy, constraints: PPO(policy, constraints, config), method="ppo_lagrangian"
+        problem, config, run, lambda policy, constraints: ppo_rule(policy, constraints, config), method="ppo_lagrangian"
     )
 
 
@@ -57,51 +53,19 @@ def mix(advantages: Tensor, multipliers: Array) -> Tensor:
     return ((scaled[:, 0] - scaled[:, 1:] @ weights) / (1.0 + weights.sum())).float()
 
 
-class PPO:
-    """The rule of PPO with multipliers, see ``interlock.core.actor_critic.rule.Rule``."""
+def ppo_rule(policy: NetworkPolicy, constraints: Sequence[Constraint], config: PPOConfig) -> MultiplierRule:
+    """Multipliers, and clipped passes over the rollout along the mixed advantages."""
 
-    def __init__(self, policy: NetworkPolicy, constraints: Sequence[Constraint], config: PPOConfig):
-        self.config = config
-        self.names = [constraint.name for constraint in constraints]
-        self.duals = Duals(len(constraints), config.dual)
-        self.optimiser = torch.optim.Adam(policy.network.parameters(), lr=config.learning_rate, eps=1e-5, fused=True)
-        self.capped = np.zeros(len(constraints), np.int64)
-
-    def update(
-        self, policy: NetworkPolicy, batch: Batch, estimate: Estimate | None, left: float, rng: np.random.Generator
+    def passes(
+        policy: NetworkPolicy,
+        optimiser: torch.optim.Optimizer,
+        batch: Batch,
+        multipliers: Array,
+        rng: np.random.Generator,
     ) -> dict[str, float]:
-        """One round of clipped policy and value steps on a rollout."""
-        if estimate is not None:
-            self.duals.update(estimate)
-            at_cap = self.duals.current >= self.config.dual.largest
-            self.capped = np.where(at_cap, self.capped + 1, 0)
-        multipliers = self.duals.multipliers
-        share = self.config.final_learning_rate + (1.0 - self.config.final_learning_rate) * left
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.config.learning_rate * share
-        figures = improve(policy, self.optimiser, batch, mix(batch.advantages, multipliers), self.config, rng)
-        for name, multiplier in zip(self.names, self.duals.current, strict=True):
-            figures[f"constraint/{name}/multiplier"] = float(multiplier)
-        return figures
+        return improve(policy, optimiser, batch, mix(batch.advantages, multipliers), config, rng)
 
-    def state(self) -> dict[str, Array]:
-        """Multipliers and optimiser moments."""
-        moments = optimiser_state(self.optimiser)
-        return {**prefixed("dual/", self.duals.state()), **prefixed("optimiser/", moments), "capped": self.capped}
-
-    def restore(self, state: Mapping[str, Array]) -> None:
-        """Go on from what ``state`` returned."""
-        self.duals.restore(part(state, "dual/"))
-        restore_optimiser(self.optimiser, part(state, "optimiser/"))
-        self.capped = state["capped"].copy()
-
-    def warnings(self) -> list[str]:
-        """Multipliers that have sat at their cap."""
-        return [
-            f"the multiplier of constraint {self.names[k]} has been at its cap of {self.config.dual.largest:g} for "
-            f"{CAPPED} updates: the limit may be out of reach"
-            for k in np.flatnonzero(self.capped == CAPPED)
-        ]
+    return MultiplierRule(policy, constraints, config, passes)
 
 
 def improve(

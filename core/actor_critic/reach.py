@@ -19,13 +19,13 @@ class Reach:
 
     Args:
         constraints: that learning can reach.
+        floor: smallest size of a limit that a violation is relative to.
     """
 
-    def __init__(self, constraints: Sequence[Constraint]):
-        self.constraints = tuple(constraints)
+    def __init__(self, constraints: Sequence[Constraint], floor: float = 1e-3):
+        self.constraints, self.floor = tuple(constraints), floor
         m = len(self.constraints)
         self.values = np.zeros((0, m))
-        self.violations = np.zeros((0, m))
         self.skipped = 0
 
     def follow(self, estimate: Estimate | None) -> None:
@@ -36,7 +36,6 @@ class Reach:
             self.skipped += 1
             return
         self.values = np.vstack([self.values, estimate.value])
-        self.violations = np.vstack([self.violations, estimate.violation])
 
     def verdict(self) -> list[str]:
         """A sentence per constraint that was still violated at the end, or never measured."""
@@ -52,7 +51,7 @@ class Reach:
         sentences = []
         for k, constraint in enumerate(self.constraints):
             late = self.values[-tail:, k]
-            if self.violations[-tail:, k].mean() <= TOLERATED:
+            if late.mean() <= constraint.limit + TOLERATED * max(abs(constraint.limit), self.floor):
                 continue
             sentences.append(
                 f"constraint {constraint.name} was not met in training: {late.mean():.4g} {constraint.unit} at the end "
@@ -63,8 +62,8 @@ class Reach:
 
     def state(self) -> dict[str, Array]:
         """Everything needed to go on exactly from here."""
-        return {"values": self.values, "violations": self.violations, "skipped": np.array(self.skipped)}
+        return {"values": self.values, "skipped": np.array(self.skipped)}
 
     def restore(self, state: dict[str, Array]) -> None:
         """Go on from what ``state`` returned."""
-        self.values, self.violations, self.skipped = state["values"], state["violations"], int(state["skipped"])
+        self.values, self.skipped = state["values"], int(state["skipped"])

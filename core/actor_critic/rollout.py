@@ -107,7 +107,7 @@ def collect(
     length: int,
     signals: CostSignals,
     *,
-    act: Callable[[Observation], Array] | None = None,
+    act: Callable[[View], Array] | None = None,
 ) -> tuple[Rollout, View]:
     """Play ``length`` steps.
 
@@ -137,7 +137,9 @@ def collect(
         for name, tensor in arguments.items():
             if name not in ("memory", "start"):
                 array = tensor.numpy()
-                inputs.setdefault(name, np.empty((length, *array.shape), array.dtype))[t] = array
+                if t == 0:
+                    inputs[name] = np.empty((length, *array.shape), array.dtype)
+                inputs[name][t] = array
         begun[t] = view.begun
         parameters, value, memory = _evaluate(policy, arguments)
         values[t] = value
@@ -148,7 +150,7 @@ def collect(
                 action = policy.head.action(raw).numpy()
             raws.append(raw.numpy())
         else:
-            action = act(view.observation)
+            action = act(view)
             raws.append(action)
         step = environment.step(action)
         check_step(step, view.steps + 1)
@@ -161,9 +163,11 @@ def collect(
         cut = step.truncated & ~step.terminated
         if cut.any():
             assert step.final_observation is not None, "a truncated row needs its final observation"
-            final = View(step.final_observation, memory, np.zeros(n, np.float32))
-            ending = _evaluate(policy, _arguments(policy, final))[1]
-            next_values[t] = np.where(cut[:, None], ending, next_values[t])
+            rows = np.flatnonzero(cut)
+            final = {name: array[rows] for name, array in step.final_observation.items()}
+            kept_memory = None if memory is None else memory[torch.from_numpy(rows)]
+            ending = View(final, kept_memory, np.zeros(len(rows), np.float32))
+            next_values[t, rows] = _evaluate(policy, _arguments(policy, ending))[1]
         view = View(step.observation, memory, done[t].astype(np.float32), view.steps + 1)
     following = _evaluate(policy, _arguments(policy, view))[1]
     next_values[-1] = np.where(done[-1, :, None], next_values[-1], following)

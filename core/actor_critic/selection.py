@@ -11,6 +11,9 @@ from interlock.core.evaluation.statistics import resample_rows
 from interlock.core.network_policy import NetworkPolicy
 from interlock.core.problem import Problem
 
+ROUNDING = 1e-9
+"""Relative violation that is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -36,10 +39,11 @@ class Selection:
     Args:
         problem: its validation instances judge.
         policy: what is trained; judging uses a copy, so that its memory and random numbers stay as they were.
+        floor: smallest size of a limit that a violation is relative to.
     """
 
-    def __init__(self, problem: Problem, policy: NetworkPolicy):
-        self.problem, self.policy = problem, policy
+    def __init__(self, problem: Problem, policy: NetworkPolicy, floor: float = 1e-3):
+        self.problem, self.policy, self.floor = problem, policy, floor
         self.sign = 1.0 if problem.objective.sense == "maximise" else -1.0
         self.best: Judged | None = None
         self.weights = policy.weights()
@@ -50,9 +54,9 @@ class Selection:
         judge.seed(split_seed(self.problem, "validation"))
         outcomes = play(self.problem, judge, split="validation")
         found = measure_constraints(self.problem.constraints, outcomes, resample_rows(len(outcomes.objective)))
-        relative = [(each.mean - each.limit) / max(abs(each.limit), 1e-9) for each in found.values()]
+        relative = [(each.mean - each.limit) / max(abs(each.limit), self.floor) for each in found.values()]
         excess = max(0.0, *relative) if relative else 0.0
-        standing = 2 if all(each.satisfied for each in found.values()) else int(excess == 0.0)
+        standing = 2 if all(each.satisfied for each in found.values()) else int(excess <= ROUNDING)
         judged = Judged(float(outcomes.objective.mean()), standing, excess)
         if self.best is None or self._key(judged) >= self._key(self.best):
             self.best, self.weights = judged, judge.weights()

@@ -1,7 +1,8 @@
 """From the costs of an environment to what learning needs: a signal per step, and measured constraints.
 
 Hard constraints are for masks, projections and the release check; all other kinds are turned into a signal whose
-episode sum has the constrained quantity as its expectation, and are measured over finished episodes only.
+expected episode sum is the constrained quantity (for means: is above zero where the limit is broken), and are measured
+over finished episodes only.
 """
 
 from collections.abc import Sequence
@@ -96,13 +97,17 @@ class CostSignals:
         self.finished = []
         totals, lengths = table[:, :-1], table[:, -1]
         value = totals.mean(0)
-        value[self._mean] = (totals[:, self._mean] / lengths[:, None]).mean(0)
+        value[self._mean] = totals[:, self._mean].sum(0) / lengths.sum()
         for k in self._cvar:
             value[k] = cvar(totals[:, k], 1.0 - self.tail[k])
             share = np.mean(totals[:, k] > self.quantile[k]) / self.tail[k]
             self.quantile[k] += _QUANTILE_STEP * totals[:, k].std() * (share - 1.0)
         violation = (value - self.limits) / np.maximum(np.abs(self.limits), self.floor)
         return Estimate(value, self.limits, violation, episodes)
+
+    def forget_finished(self) -> None:
+        """Start measuring anew: what finished so far was not played by the policy that shall be measured."""
+        self.finished = []
 
     def state(self) -> dict[str, Array]:
         """Everything needed to go on exactly from here."""

@@ -213,20 +213,25 @@ def measure_constraints(
 ) -> dict[str, ConstraintEvidence]:
     """Compare what a policy achieved with every constraint; ``rows`` are resampled instances for the intervals."""
     return {
-        constraint.name: _constraint(constraint, outcome.costs[:, column], outcome.steps, rows)
+        constraint.name: _constraint(
+            constraint, outcome.costs[:, column], outcome.violated[:, column], outcome.steps, rows
+        )
         for column, constraint in enumerate(constraints)
     }
 
 
-def _constraint(constraint: Constraint, sums: Array, steps: Array, rows: Array) -> ConstraintEvidence:
+def _constraint(constraint: Constraint, sums: Array, violated: Array, steps: Array, rows: Array) -> ConstraintEvidence:
     """Compare the costs of the episodes with the limit, in the way its kind asks for."""
     values, own_limit = sums, constraint.limit
     if constraint.kind == "mean":
         values = sums / steps
     elif constraint.kind == "chance":
-        values, own_limit = (sums > 0).astype(float), 0.0
+        values, own_limit = violated.astype(float), 0.0
     if constraint.kind == "chance":
         estimate = Estimate(float(values.mean()), *clopper_pearson(int(values.sum()), len(values)))
+    elif constraint.kind == "mean":
+        draws = resampled(sums, mean, rows) / resampled(steps.astype(float), mean, rows)
+        estimate = Estimate(float(sums.sum() / steps.sum()), *percentile_interval(draws))
     elif constraint.level is not None:
         tail = partial(cvar, level=constraint.level)
         estimate = Estimate(float(tail(values)), *percentile_interval(resampled(values, tail, rows)))

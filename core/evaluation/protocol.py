@@ -22,6 +22,7 @@ class Outcomes:
     Attributes:
         objective: float ``(N,)``, in the unit of the objective.
         costs: float ``(N, m)``, sums over the episode, one column per constraint.
+        violated: bool ``(N, m)``, whether any cost of the episode was positive.
         steps: int ``(N,)``, decisions in the episode.
         seconds: float ``(N,)``, wall-clock seconds spent in ``policy.act`` for the instance (its share of the batch).
         metrics: name -> float ``(N,)``.
@@ -29,6 +30,7 @@ class Outcomes:
 
     objective: Array
     costs: Array
+    violated: Array
     steps: Array
     seconds: Array
     metrics: Mapping[str, Array]
@@ -63,6 +65,7 @@ def run_instances(
     policy.reset()
     check_finite(observation, 0)
     reward, cost, steps, seconds = np.zeros(n), np.zeros((n, m)), np.zeros(n, np.int64), np.zeros(n)
+    violated, all_violated = np.zeros((n, m), np.bool_), np.empty((count, m), np.bool_)
     objective, costs = np.empty(count), np.empty((count, m))
     all_steps, all_seconds = np.empty(count, np.int64), np.empty(count)
     metrics: dict[str, Array] = {}
@@ -77,6 +80,7 @@ def run_instances(
         observation = step.observation
         reward += step.reward.reshape(n, -1).sum(axis=1)
         cost += step.cost
+        violated |= step.cost > 0
         steps += 1
         done = np.flatnonzero(step.done)
         if steps.max() > MAX_STEPS:
@@ -88,6 +92,7 @@ def run_instances(
         rows, instance = done[wanted], instance[wanted]
         objective[instance] = per_reward * reward[rows]
         costs[instance] = cost[rows]
+        all_violated[instance] = violated[rows]
         all_steps[instance] = steps[rows]
         all_seconds[instance] = seconds[rows]
         for name, values in step.info.items():
@@ -96,9 +101,9 @@ def run_instances(
         finished += len(rows)
         if progress is not None:
             progress(finished, count)
-        reward[done], cost[done], steps[done], seconds[done] = 0.0, 0.0, 0, 0.0
+        reward[done], cost[done], violated[done], steps[done], seconds[done] = 0.0, 0.0, False, 0, 0.0
         policy.reset(done)
-    return Outcomes(objective, costs, all_steps, all_seconds, metrics)
+    return Outcomes(objective, costs, all_violated, all_steps, all_seconds, metrics)
 
 
 def split_seed(problem: Problem, split: Split) -> int:

@@ -18,10 +18,10 @@ from interlock.core.evaluation.protocol import Outcomes
 from interlock.core.evaluation.statistics import Estimate
 from interlock.core.problem import BoundKind, ConstraintKind, Objective
 
-FORMAT = 1
+FORMAT = 2
 """Version of the stored form."""
 
-_OUTCOME_ARRAYS = ("objective", "costs", "steps", "seconds")
+_OUTCOME_ARRAYS = ("objective", "costs", "violated", "steps", "seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,8 +266,8 @@ def rounded(value: float, like: float, *, signed: bool = False) -> str:
 def _outcomes(arrays: Mapping[str, Array], name: str) -> Outcomes:
     prefix = f"metric/{name}/"
     metrics = {key[len(prefix) :]: values for key, values in arrays.items() if key.startswith(prefix)}
-    objective, costs, steps, seconds = (arrays[f"outcome/{name}/{part}"] for part in _OUTCOME_ARRAYS)
-    return Outcomes(objective, costs, steps, seconds, metrics)
+    objective, costs, violated, steps, seconds = (arrays[f"outcome/{name}/{part}"] for part in _OUTCOME_ARRAYS)
+    return Outcomes(objective, costs, violated, steps, seconds, metrics)
 
 
 def _flat(entry: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -54,7 +54,7 @@ class TabularEnvironment:
         self._ends = np.append(cmdp.terminal, True)  # the last entry is where missing probability leads
         self._leaks = bool((self._successors == cmdp.states).any())
         self._reward = cmdp.reward.ravel()
-        self._costs = np.ascontiguousarray(cmdp.costs.reshape(len(cmdp.costs), -1).T)
+        self._costs = np.ascontiguousarray(cmdp.costs.reshape(len(cmdp.costs), cmdp.states * cmdp.actions).T)
         self._first = np.cumsum(cmdp.start)[:-1]
         self._cut = np.uint64(round((1.0 - cmdp.gamma) * 2**32))
         self._seed, self._split = seed, split

@@ -8,7 +8,7 @@ from small_environments import SmallEnvironment, small_problem
 
 from interlock.core.actor_critic.config import ImitationSettings, NetworkSettings, PPOConfig
 from interlock.core.actor_critic.loop import learn
-from interlock.core.actor_critic.ppo import PPO
+from interlock.core.actor_critic.ppo import ppo_rule
 from interlock.core.errors import BrokenEnvironment, Interrupted
 from interlock.core.evaluation.protocol import play
 from interlock.core.policy import FunctionPolicy
@@ -102,7 +102,7 @@ def test_training_stops_before_the_broken_number_reaches_a_weight(field, bad):
 
     def make_rule(policy, constraints):
         seen.append(policy)
-        return PPO(policy, constraints, CONFIG)
+        return ppo_rule(policy, constraints, CONFIG)
 
     with pytest.raises(BrokenEnvironment, match=expected(field, 14, bad)):
         learn(problem, CONFIG, run, make_rule, method="ppo_lagrangian")
@@ -117,7 +117,7 @@ def test_steps_are_counted_from_the_reset_though_training_was_resumed():
     problem, run = broken_problem(field="cost", at=14), MemoryRun(seed=0, stop_after=2)
     for error, match in ((Interrupted, "stopped after 40 of 800"), (BrokenEnvironment, expected("cost", 14, np.nan))):
         with pytest.raises(error, match=match):
-            learn(problem, CONFIG, run, lambda policy, some: PPO(policy, some, CONFIG), method="ppo_lagrangian")
+            learn(problem, CONFIG, run, lambda policy, some: ppo_rule(policy, some, CONFIG), method="ppo_lagrangian")
         run.stop_after = None
 
 
@@ -127,7 +127,7 @@ def test_a_broken_first_view_stops_training():
             broken_problem(field="vector", at=0),
             CONFIG,
             MemoryRun(),
-            lambda policy, constraints: PPO(policy, constraints, CONFIG),
+            lambda policy, constraints: ppo_rule(policy, constraints, CONFIG),
             method="ppo_lagrangian",
         )
 
@@ -138,7 +138,9 @@ def test_the_warm_start_stops_as_well(field):
     problem.baselines = lambda: {"ones": lambda seed: FunctionPolicy(lambda view, rng: ones(view), seed)}
     config = CONFIG.model_copy(update={"imitation": ImitationSettings(teacher="ones", steps=1000)})
     with pytest.raises(BrokenEnvironment, match=expected(field, 6, np.nan)):
-        learn(problem, config, MemoryRun(), lambda policy, some: PPO(policy, some, config), method="ppo_lagrangian")
+        learn(
+            problem, config, MemoryRun(), lambda policy, some: ppo_rule(policy, some, config), method="ppo_lagrangian"
+        )
 
 
 def ones(observation):
@@ -156,7 +158,9 @@ def test_evaluation_stops(field, at, bad):
 def test_a_broken_validation_stops_training():
     problem = broken_problem(field="reward", at=3, split="validation")
     with pytest.raises(BrokenEnvironment, match=expected("reward", 3, np.nan)):
-        learn(problem, CONFIG, MemoryRun(), lambda policy, some: PPO(policy, some, CONFIG), method="ppo_lagrangian")
+        learn(
+            problem, CONFIG, MemoryRun(), lambda policy, some: ppo_rule(policy, some, CONFIG), method="ppo_lagrangian"
+        )
 
 
 def test_whole_numbers_and_undefined_last_views_are_no_problem():
@@ -179,6 +183,6 @@ def test_whole_numbers_and_undefined_last_views_are_no_problem():
 
     run = MemoryRun()
     problem = small_problem(Odd, validation=20, rows=5)
-    policy = learn(problem, CONFIG, run, lambda policy, some: PPO(policy, some, CONFIG), method="ppo_lagrangian")
+    policy = learn(problem, CONFIG, run, lambda policy, some: ppo_rule(policy, some, CONFIG), method="ppo_lagrangian")
     assert all(np.isfinite(array).all() for array in policy.weights().values())
     assert all(np.isfinite(list(row.values())).all() for row in run.curves)

@@ -7,7 +7,7 @@ from learned_tables import assert_close_to_optimum, assert_resumes, fresh_policy
 
 from interlock.core.actor_critic.focops import focops_loss, focops_rule, train
 from interlock.core.actor_critic.method_settings import FOCOPSConfig
-from interlock.core.actor_critic.ppo import CAPPED
+from interlock.core.actor_critic.multiplier_rule import CAPPED
 from interlock.core.actor_critic.rule import Estimate
 
 TABLE = {"steps": 400_000, "num_envs": 128, "rollout": 16, "minibatch": 2048, "learning_rate": 0.02}

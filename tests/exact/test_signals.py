@@ -14,6 +14,9 @@ from interlock.core.actor_critic.rule import Estimate
 from interlock.core.actor_critic.selection import Selection
 from interlock.core.actor_critic.signals import CostSignals
 from interlock.core.errors import ProvenInfeasible
+from interlock.core.evaluation.evidence import measure_constraints
+from interlock.core.evaluation.protocol import Outcomes
+from interlock.core.evaluation.statistics import resample_rows
 from interlock.core.heads_discrete import CategoricalHead
 from interlock.core.network_policy import NetworkPolicy
 from interlock.core.networks import build_network
@@ -106,7 +109,7 @@ def test_estimates_are_over_finished_episodes_since_the_last_estimate():
         sums = np.array([cost.sum(axis=0) for cost in new])
         expected = [
             sums[:, 0].mean(),
-            np.mean([cost[:, 1].mean() for cost in new]),
+            sums[:, 1].sum() / sum(len(cost) for cost in new),
             np.mean([(cost[:, 2] > 0).any() for cost in new]),
             smallest_over_eta(sums[:, 3]),
             smallest_over_eta(sums[:, 4]),
@@ -342,3 +345,47 @@ def test_a_limit_that_is_kept_gives_no_verdict():
     assert "6.033 1 at the end against a limit of 5; the smallest measured was 5.05" in reach.verdict()[0]
     assert reach.verdict() == other.verdict()
     assert other.skipped == 1
+
+
+def test_a_violation_that_later_costs_make_up_for_counts_in_learning_and_in_evidence():
+    constraint = Constraint("cost", "chance", 0.05, "share")
+    signals = CostSignals([constraint], 1, least_episodes=1)
+    signals.step(np.array([[1.0]]), np.array([False]))
+    signals.step(np.array([[-5.0]]), np.array([True]))
+    assert signals.estimate().value[0] == 1.0
+    count = 100
+    outcomes = Outcomes(
+        np.zeros(count), np.full((count, 1), -4.0), np.ones((count, 1), bool), np.full(count, 2), np.ones(count), {}
+    )
+    found = measure_constraints([constraint], outcomes, resample_rows(count))["cost"]
+    assert (found.mean, found.satisfied) == (1.0, False)
+
+
+def test_a_reserve_that_is_used_a_little_is_no_broken_limit():
+    reach = Reach([Constraint("cost", "cumulative", 10.0, "kg")])
+    limits = np.array([9.0])
+    for value in (20.0, *[9.5] * 30):
+        reach.follow(Estimate(np.array([value]), limits, (value - limits) / 9.0, 10))
+    assert reach.verdict() == []
+    for _ in range(30):
+        reach.follow(Estimate(np.array([10.5]), limits, (10.5 - limits) / 9.0, 10))
+    assert "10.5 kg at the end against a limit of 10" in reach.verdict()[0]
+
+
+def test_mean_costs_are_sums_over_lengths_as_their_signal_has_it():
+    signals = CostSignals([Constraint("cost", "mean", 0.2, "1")], 1, least_episodes=2)
+    total = float(signals.step(np.array([[1.0]]), np.array([True]))[0, 0])
+    for t in range(99):
+        total += float(signals.step(np.array([[0.0]]), np.array([t == 98]))[0, 0])
+    estimate = signals.estimate()
+    assert estimate.value[0] == pytest.approx(1 / 100)
+    assert total == pytest.approx(100 * (estimate.value[0] - 0.2))
+
+
+def test_nothing_is_extrapolated_while_nothing_is_measured():
+    duals = Duals(1, DualSettings(integral=1.0, proportional=1.0, smoothing=0.0, optimistic=True))
+    for violation in (0.5, 1.0):
+        duals.update(Estimate(np.zeros(1), np.zeros(1), np.array([violation]), 8))
+    assert duals.multipliers[0] > duals.current[0]
+    duals.hold()
+    assert duals.multipliers[0] == duals.current[0]

@@ -40,7 +40,9 @@ def made_up(costs: np.ndarray, constraint: Constraint, steps: np.ndarray | None 
     problem.constraints = (constraint,)
     count = len(costs)
     steps = np.ones(count, int) if steps is None else steps
-    outcome = Outcomes(np.zeros(count), costs[:, None], steps, np.ones(count), {"days": np.ones(count)})
+    outcome = Outcomes(
+        np.zeros(count), costs[:, None], costs[:, None] > 0, steps, np.ones(count), {"days": np.ones(count)}
+    )
     found = summarise(problem, {"top_up": outcome}, {}, {"top_up": 1.0}, split="test", seed=0)
     return found.policies["top_up"].constraints[constraint.name]
 
