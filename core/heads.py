@@ -6,6 +6,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isfinite
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -33,7 +35,7 @@ def build_head(action_space: spaces.Space[Any], kind: str | None = None, **optio
             ``hybrid``: the kind of its continuous numbers, beside the options of that kind.
 
     Raises:
-        UsageError: unknown kind or option, or the kind does not fit the space.
+        UsageError: unknown kind or option, an option of the wrong type, or the kind does not fit the space.
     """
     kind = _usual(action_space) if kind is None else kind
     if kind not in KINDS:
@@ -46,6 +48,13 @@ def build_head(action_space: spaces.Space[Any], kind: str | None = None, **optio
     if unknown:
         takes = ", ".join(described.options) or "none"
         raise UsageError(f"a head of kind {kind!r} has no option {', '.join(unknown)}; options: {takes}")
+    wrong = [
+        f"option {name} must be {OPTIONS[name][0]}, got {value!r}"
+        for name, value in options.items()
+        if name in OPTIONS and not OPTIONS[name][1](value)
+    ]
+    if wrong:
+        raise UsageError(f"a head of kind {kind!r}: {'; '.join(wrong)}")
     return described.build(action_space, **options)
 
 
@@ -108,6 +117,17 @@ class Kind:
     build: Callable[..., Head]
     options: tuple[str, ...] = ()
 
+
+def _is_finite_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
+
+
+OPTIONS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "log_std": ("a finite number", _is_finite_number),
+    "unallocated": ("true or false", lambda value: isinstance(value, bool)),
+    "part": ("the name of a kind of head, or null", lambda value: value is None or isinstance(value, str)),
+}
+"""Option -> what it must be, in words and as a check."""
 
 _BOX = "a flat Box of floating-point numbers"
 KINDS: Mapping[str, Kind] = {

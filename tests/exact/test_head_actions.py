@@ -123,6 +123,15 @@ def test_options_reach_the_head():
         (PAIR, None, {"part": "dirichlet"}, "'dirichlet' needs"),
         (PAIR, None, {"log_std": 1.0}, "'beta' has no option log_std"),
         (spaces.Box(0, 1, (1,)), "dirichlet", {}, "two shares, or one and the unallocated one"),
+        (BOUNDED, "gaussian", {"log_std": "abc"}, "'gaussian': option log_std must be a finite number, got 'abc'"),
+        (BOUNDED, "gaussian", {"log_std": float("nan")}, "log_std must be a finite number, got nan"),
+        (BOUNDED, "tanh_gaussian", {"log_std": float("-inf")}, "'tanh_gaussian': option log_std .*, got -inf"),
+        (BOUNDED, "gaussian", {"log_std": True}, "log_std must be a finite number, got True"),
+        (BOUNDED, "gaussian", {"log_std": None}, "log_std must be a finite number, got None"),
+        (spaces.Box(0, 1, (2,)), "dirichlet", {"unallocated": "no"}, "unallocated must be true or false, got 'no'"),
+        (spaces.Box(0, 1, (2,)), "dirichlet", {"unallocated": 1.0}, "unallocated must be true or false, got 1.0"),
+        (PAIR, None, {"part": 3}, "'hybrid': option part must be the name of a kind of head, or null, got 3"),
+        (PAIR, None, {"part": "gaussian", "log_std": "x"}, "option log_std must be a finite number, got 'x'"),
     ],
 )
 def test_what_does_not_fit_is_refused_naming_both(space, kind, options, message):
