@@ -115,7 +115,7 @@ def interior_point() -> Check:
         exact = barrier_optimum(cmdp, 20.0, Highs())
         found = barrier_ascent(cmdp, 20.0, iterations=1000)
         worst = max(worst, abs(found.returns[-1] - exact.value), _largest(found.costs[-1] - exact.costs))
-    return Check("interior point (IPO)", "policy ascent against Newton over occupancies, t = 20", worst, 1e-4)
+    return Check("interior point, exact gradients", "policy ascent against Newton over occupancies, t = 20", worst, 1e-4)
 
 
 def barrier_gap() -> Check:
@@ -138,7 +138,7 @@ def constraint_switching() -> Check:
         assert np.all(relative_violation(found.costs[best], cmdp.limits) <= 0.0)
         exact = constrained_optimum(cmdp, Highs()).value
         worst = max(worst, float(abs(found.returns[best] - exact) / abs(exact)))
-    return Check("switching (CRPO)", "best feasible iterate against the linear program, relative", worst, 0.01)
+    return Check("switching, exact gradients", "best feasible iterate against the linear program, relative", worst, 0.01)
 
 
 def penalised_critic() -> Check:
@@ -150,7 +150,7 @@ def penalised_critic() -> Check:
         critic = dynamics.expected_td(cmdp, policy, cmdp.reward - np.tensordot(multipliers, cmdp.costs, 1))
         value, costs = cmdp.evaluate(policy)
         worst = max(worst, abs(float(critic @ cmdp.start - (value - multipliers @ costs))))
-    return Check("penalised critic (RCPO)", "temporal differences against a linear solve", worst, 1e-3)
+    return Check("penalised critic, exact steps", "temporal differences against a linear solve", worst, 1e-3)
 
 
 CHECKS: tuple[Callable[[], Check], ...] = (
