@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from interlock.core.actor_critic.config import NetworkSettings
 from interlock.core.environment import Array, Observation
-from interlock.core.errors import BadInput, MissingExtra, NotExportable
+from interlock.core.errors import BadInput, MissingExtra, NotExportable, UsageError
 from interlock.core.heads import Head, build_head
 from interlock.core.networks import ActorCritic, build_network
-from interlock.core.policy import Encoder, load_arrays, save_arrays
+from interlock.core.policy import Encoder, choose_encoder, load_arrays, save_arrays
 from interlock.core.problem import Problem
 
 
@@ -209,6 +210,19 @@ def describe(observation: Observation, encoded: Mapping[str, Array]) -> dict[str
     }
 
 
+MANDATORY: Mapping[str, tuple[str, type]] = {
+    "encoder": ("text", str),
+    "network": ("an object", dict),
+    "head": ("text", str),
+    "head_options": ("an object", dict),
+    "signals": ("a whole number", int),
+    "randomised": ("true or false", bool),
+    "input_shapes": ("an object", dict),
+    "actions": ("a whole number", int),
+}
+"""What ``policy.json`` of a network says at least, in words and as a type."""
+
+
 def load_network_policy(folder: Path, problem: Problem) -> NetworkPolicy:
     """Read a policy folder for a problem.
 
@@ -216,23 +230,50 @@ def load_network_policy(folder: Path, problem: Problem) -> NetworkPolicy:
         BadInput: the folder is damaged, or the policy was made for other observations or actions than this problem has.
     """
     arrays, description = load_arrays(folder, problem.scenario)
-    encoder = problem.encoders()[description["encoder"]]
+    wrong = [
+        f"policy.json: {name} must be {words}, "
+        + (f"got {description[name]!r}" if name in description else "and is missing")
+        for name, (words, type_) in MANDATORY.items()
+        if not isinstance(description.get(name), type_)
+    ]
+    if not wrong and description["signals"] < 1:
+        wrong.append(f"policy.json: signals must be at least 1, got {description['signals']}")
+    if wrong:
+        raise BadInput(str(folder), wrong)
     environment = problem.environment(1, seed=0, split="train")
     first = environment.reset()
-    example = encoder(first)
-    here = describe(first, example)
-    made_for = {name: description[name] for name in here}
-    if made_for != here:
-        raise BadInput(
-            str(folder),
-            [
+    try:
+        _, encoder = choose_encoder(problem, description["encoder"])
+        example = encoder(first)
+        here = describe(first, example)
+        made_for = {name: description[name] for name in here}
+        if made_for != here:
+            raise UsageError(
                 f"made for inputs {made_for['input_shapes']} and {made_for['actions']} actions; "
                 f"this scenario has {here['input_shapes']} and {here['actions']}"
-            ],
-        )
-    head = build_head(environment.action_space, description["head"], **description["head_options"])
-    settings = NetworkSettings(**description["network"])
-    network = build_network(example, head, settings, seed=0, signals=description["signals"])
+            )
+        head = build_head(environment.action_space, description["head"], **description["head_options"])
+        settings = NetworkSettings.model_validate(description["network"])
+        network = build_network(example, head, settings, seed=0, signals=description["signals"])
+    except UsageError as error:
+        raise BadInput(str(folder), [f"policy.json: {error}"]) from error
+    except ValidationError as error:
+        places = [(".".join(map(str, one["loc"])), one["msg"]) for one in error.errors()]
+        raise BadInput(str(folder), [f"policy.json: network.{place}: {what}" for place, what in places]) from error
+    wrong = _misfits(arrays, network)
+    if wrong:
+        raise BadInput(str(folder), wrong)
     policy = NetworkPolicy(network, encoder, description)
     policy.load_weights(arrays)
     return policy
+
+
+def _misfits(arrays: Mapping[str, Array], network: ActorCritic) -> list[str]:
+    """What keeps stored weights from being those of a network."""
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: array.shape for name, array in arrays.items()}
+    return [
+        f"policy.safetensors: {name} has shape {found.get(name)}, policy.json asks for {expected.get(name)}"
+        for name in sorted(expected.keys() | found.keys())
+        if found.get(name) != expected.get(name)
+    ]

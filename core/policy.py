@@ -195,7 +195,7 @@ class LinearScorePolicy:
         }
 
 
-POLICY_FORMAT = 1
+POLICY_FORMAT = 2
 """Version of the policy folder; a folder of another version is refused with a hint."""
 
 
@@ -219,10 +219,12 @@ def load_arrays(folder: Path, scenario: "Scenario") -> tuple[dict[str, Array], d
     from safetensors.numpy import load_file
 
     try:
-        description: dict[str, Any] = json.loads((folder / "policy.json").read_text(encoding="utf-8"))
+        description: Any = json.loads((folder / "policy.json").read_text(encoding="utf-8"))
         arrays: dict[str, Array] = load_file(folder / "policy.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise BadInput(str(folder), [f"not a readable policy folder: {error}"]) from error
+    if not isinstance(description, dict):
+        raise BadInput(str(folder), [f"policy.json: got {type(description).__name__}, expected an object"])
     written = description.pop("format", None)
     if written != POLICY_FORMAT:
         raise BadInput(str(folder), [f"policy format {written!r}, this version reads {POLICY_FORMAT}: train again"])

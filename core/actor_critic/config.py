@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from interlock.core.scenario import Settings
 
@@ -10,8 +10,10 @@ from interlock.core.scenario import Settings
 class NetworkSettings(Settings):
     """Sizes of the actor-critic network."""
 
-    hidden: tuple[int, ...] = Field((64, 64), description="hidden layers of perceptrons, per action or per state")
-    channels: tuple[int, ...] = Field((32, 32, 32), description="3 x 3 convolutions over planes")
+    hidden: tuple[PositiveInt, ...] = Field(
+        (64, 64), description="hidden layers of perceptrons, per action or per state"
+    )
+    channels: tuple[PositiveInt, ...] = Field((32, 32, 32), description="3 x 3 convolutions over planes")
     actor_channels: int = Field(8, ge=1, description="1 x 1 convolution before the actor's dense layer")
     critic_channels: int = Field(4, ge=1, description="1 x 1 convolution before the critic's dense layer")
     dense: int = Field(128, ge=1, description="dense layer behind the convolutions, and of the scorer's critic")
