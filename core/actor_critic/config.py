@@ -18,7 +18,9 @@ class NetworkSettings(Settings):
     critic_channels: int = Field(4, ge=1, description="1 x 1 convolution before the critic's dense layer")
     dense: int = Field(128, ge=1, description="dense layer behind the convolutions, and of the scorer's critic")
     critics: Literal["auto", "separate", "shared"] = Field(
-        "auto", description="a network per signal, or one for all; auto: one for all from three costs on"
+        "auto",
+        description="over vectors: a network per signal, or one for all; auto: one for all from three costs on; "
+        "over planes and action features always one for all",
     )
     memory: int = Field(0, ge=0, description="width of a gated recurrent layer before vectors' perceptrons; 0: none")
 

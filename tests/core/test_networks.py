@@ -1,10 +1,14 @@
 """The fast forms of a dense layer give what the plain one gives, with first and second derivatives."""
 
+import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from torch import nn
 
-from interlock.core.networks import NARROW, Dense
+from interlock.core.actor_critic.config import NetworkSettings
+from interlock.core.heads import build_head
+from interlock.core.networks import NARROW, Dense, build_network
 
 
 @pytest.mark.parametrize("inputs", [1, NARROW, 40])
@@ -32,3 +36,18 @@ def test_dense_layer_takes_any_leading_axes() -> None:
     layer = Dense(3, 2)
     rows = torch.randn(4, 5, 3)
     torch.testing.assert_close(layer(rows).reshape(-1, 2), layer(rows.reshape(-1, 3)))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "chosen"),
+    [("vector", (3,), True), ("planes", (2, 4, 4), False), ("action_features", (5, 3), False)],
+)
+def test_critics_are_a_choice_over_vectors_only_as_their_setting_says(name, shape, chosen) -> None:
+    example, head = {name: np.zeros((1, *shape), np.float32)}, build_head(spaces.Discrete(5))
+    separate, shared = (
+        build_network(example, head, NetworkSettings(critics=kind), seed=0, signals=3).critic_parameters()
+        for kind in ("separate", "shared")
+    )
+    assert (len(separate) != len(shared)) == chosen
+    described = NetworkSettings.model_fields["critics"].description
+    assert "over planes and action features always one for all" in described
