@@ -1,7 +1,7 @@
 """The constrained actor-critic on finite processes whose optimum is known: gaps and violations over seeds.
 
-``python benchmarks/core_exactness.py [exact|sampled|garnet_2c|garnets|lqr ...] [--record]``. Each training ends with the
-exact evaluation of its last policy, by linear equations. All parts together take about half an hour on two cores.
+``python benchmarks/core_exactness.py [exact|sampled|garnet_2c|garnets|lqr ...] [--record]``. Every training ends with
+an exact evaluation of its last policy, by linear equations. All parts together take about half an hour on two cores.
 """
 
 import argparse
