@@ -184,8 +184,21 @@ def garnets() -> dict[str, tuple[float, str]]:
     return figures
 
 
-PARTS = {"exact": exact, "sampled": sampled, "garnet_2c": garnet_2c, "garnets": garnets}
-SEEDS = {"exact": range(0), "sampled": range(5), "garnet_2c": range(5), "garnets": range(1)}
+def lqr() -> dict[str, tuple[float, str]]:
+    """Acceptance row 5: the regulator of the exact tests, whose optimum is known by the Riccati equation."""
+    tests = Path(__file__).parents[1] / "tests"
+    sys.path[:0] = [str(tests / "core"), str(tests / "exact")]
+    from test_continuous import learned_cost
+
+    costs = []
+    for seed in SEEDS["lqr"]:
+        costs.append(learned_cost(seed))
+        print(f"linear-quadratic control, seed {seed}: {costs[-1]:.4f} of the optimal cost", flush=True)
+    return {"lqr": (max(costs), "x the optimal cost")}
+
+
+PARTS = {"exact": exact, "sampled": sampled, "garnet_2c": garnet_2c, "garnets": garnets, "lqr": lqr}
+SEEDS = {"exact": range(0), "sampled": range(5), "garnet_2c": range(5), "garnets": range(1), "lqr": range(5)}
 
 
 def main() -> int:

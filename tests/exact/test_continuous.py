@@ -73,9 +73,8 @@ def test_the_exact_cost_of_the_riccati_gain_is_its_trace():
     assert exact_cost(-gain, 0.5) > np.trace(found)
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3, 4))])
-def test_a_linear_policy_reaches_the_riccati_cost(seed):
-    """Within 2 % by the mean of the policy, its bias included, on at most 25 CPU seconds.
+def learned_cost(seed):
+    """Cost of the mean of a learned linear policy, its bias included, over the optimum; at most 25 CPU seconds.
 
     A linear critic cannot hold a quadratic value, so it is nearly a constant, and the advantages discount by gamma x
     lambda; the gain that is best for 0.96 costs 0.2 % more than the best for 0.99.
@@ -100,7 +99,12 @@ def test_a_linear_policy_reaches_the_riccati_cost(seed):
     policy = train(small_problem(Regulator, validation=2, rows=2), config, QuietRun(seed=seed))
     learned = (policy.last or policy).weights()
     cost = exact_cost(learned["actor.0.weight"].astype(float), float(learned["actor.0.bias"][0]))
-    assert cost <= 1.02 * np.trace(riccati())
+    return cost / np.trace(riccati())
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3, 4))])
+def test_a_linear_policy_reaches_the_riccati_cost(seed):
+    assert learned_cost(seed) <= 1.02
 
 
 # Chance and tail --------------------------------------------------------------------------------------------------
