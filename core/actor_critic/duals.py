@@ -37,7 +37,7 @@ class Duals:
         """``(m,)`` what the policy's step shall use: extrapolated if optimistic."""
         if not self.settings.optimistic:
             return self.current
-        extrapolated: Array = np.maximum(2.0 * self.current - self.last, 0.0)
+        extrapolated: Array = np.clip(2.0 * self.current - self.last, 0.0, self.settings.largest)
         return extrapolated
 
     def update(self, estimate: Estimate) -> None:

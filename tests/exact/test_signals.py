@@ -235,6 +235,10 @@ def test_optimistic_multipliers_are_extrapolated():
     assert duals.multipliers == pytest.approx([2.0])
     duals.update(measured(-2.5))
     assert duals.multipliers == pytest.approx([0.0])
+    capped = Duals(1, DualSettings(integral=4.0, proportional=0.0, optimistic=True, largest=5.0))
+    capped.update(measured(1.0))
+    assert capped.current == pytest.approx([4.0])
+    assert capped.multipliers == pytest.approx([5.0])
 
 
 def test_multipliers_go_on_from_a_state():
