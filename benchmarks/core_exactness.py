@@ -156,7 +156,7 @@ def garnet_2c() -> dict[str, tuple[float, str]]:
     return {
         "garnet_2c_short_gap": (worst_gap(short), "%"),
         "garnet_2c_short_violation": (worst_violation(short), "%"),
-        "garnet_2c_long": (good, "seeds"),
+        "garnet_2c_long": (float(good), "seeds"),
     }
 
 

@@ -115,7 +115,9 @@ def interior_point() -> Check:
         exact = barrier_optimum(cmdp, 20.0, Highs())
         found = barrier_ascent(cmdp, 20.0, iterations=1000)
         worst = max(worst, abs(found.returns[-1] - exact.value), _largest(found.costs[-1] - exact.costs))
-    return Check("interior point, exact gradients", "policy ascent against Newton over occupancies, t = 20", worst, 1e-4)
+    return Check(
+        "interior point, exact gradients", "policy ascent against Newton over occupancies, t = 20", worst, 1e-4
+    )
 
 
 def barrier_gap() -> Check:
@@ -138,7 +140,9 @@ def constraint_switching() -> Check:
         assert np.all(relative_violation(found.costs[best], cmdp.limits) <= 0.0)
         exact = constrained_optimum(cmdp, Highs()).value
         worst = max(worst, float(abs(found.returns[best] - exact) / abs(exact)))
-    return Check("switching, exact gradients", "best feasible iterate against the linear program, relative", worst, 0.01)
+    return Check(
+        "switching, exact gradients", "best feasible iterate against the linear program, relative", worst, 0.01
+    )
 
 
 def penalised_critic() -> Check:

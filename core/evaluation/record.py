@@ -63,7 +63,7 @@ class ConstraintEvidence:
         limit: largest allowed value.
         unit: of the three values above and of ``worst``.
         kind: of the constraint.
-        satisfied: ``high`` is within 1.02 times the limit; for ``hard``: no instance is above it.
+        satisfied: ``high`` exceeds the limit by at most 2 % of its size; for ``hard``: no instance is above it.
         worst: largest value of a single instance.
         share_within: share of instances that are within the limit by themselves.
         excess_mean: how far instances are above the limit, as a share of it (those within it count as zero); ``None``
