@@ -19,7 +19,7 @@ import numpy as np
 
 from interlock.core.environment import Array
 
-TABLE = {
+TABLE: dict[str, Any] = {
     "network": {"hidden": ()},
     "num_envs": 256,
     "rollout": 32,
@@ -37,13 +37,14 @@ INTEGRAL_ONLY = {"proportional": 0.0}
 
 @dataclass(frozen=True)
 class Job:
-    """One training: which process, which seed, how many steps, which changes of the multipliers' settings."""
+    """One training: which process, which seed, how many steps, which changes of the settings."""
 
     process: str
     seed: int
     steps: int
     garnet: tuple[tuple[str, int], ...] = ()
     dual: tuple[tuple[str, float], ...] = ()
+    learning_rate: float = TABLE["learning_rate"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,15 @@ def solve(job: Job) -> Result:
         settings["garnet"] = dict(job.garnet)
     problem = tabular_problem(job.process, Highs(), **settings)
     process = problem.cmdp
-    config = PPOConfig.model_validate({**TABLE, "steps": job.steps, "gamma": process.gamma, "dual": dict(job.dual)})
+    config = PPOConfig.model_validate(
+        {
+            **TABLE,
+            "steps": job.steps,
+            "learning_rate": job.learning_rate,
+            "gamma": process.gamma,
+            "dual": dict(job.dual),
+        }
+    )
     started = time.process_time()
     policy = train(problem, config, Quiet(seed=job.seed))
     seconds = time.process_time() - started
@@ -149,8 +158,8 @@ def sampled() -> dict[str, tuple[float, str]]:
 
 
 def garnet_2c() -> dict[str, tuple[float, str]]:
-    """Acceptance row 4, short and long."""
-    short = run([Job("garnet_2c", seed, 2_500_000) for seed in range(5)])
+    """Acceptance row 4, short and long; the short one with half the step size, chosen on seeds 10 to 14."""
+    short = run([Job("garnet_2c", seed, 2_500_000, learning_rate=0.01) for seed in range(5)])
     long = run([Job("garnet_2c", seed, 10_000_000) for seed in range(5)])
     good = sum(abs(result.gap) <= 0.02 and result.violations.max() <= 0.02 for result in long)
     return {
