@@ -33,7 +33,7 @@ def project(y: Tensor, set_: ActionSet, *, straight_through: bool = False) -> Te
         InfeasibleActionSet: some rows have no feasible action.
         BadInput: shapes or numbers are wrong.
     """
-    result: Tensor = _Projection.apply(y, set_, straight_through)
+    result: Tensor = _Projection.apply(y, set_, straight_through)  # type: ignore[no-untyped-call]
     return result
 
 
