@@ -70,6 +70,22 @@ class InfeasibleActionSet(ProvenInfeasible):
         super().__init__(f"no action is feasible\n{_listing(self.problems, self.listed)}")
 
 
+class StageInfeasible(InterlockError):
+    """The program of a stage has no solution, or the solver found none; the program has been saved.
+
+    Args:
+        stage: from 1.
+        scenario: which path or opening, in words.
+        reason: the solver's status.
+        saved: file that holds the program, state, noise and targets; empty if it could not be written.
+    """
+
+    def __init__(self, stage: int, scenario: str, reason: str, saved: str = ""):
+        self.stage, self.scenario, self.saved = stage, scenario, saved
+        where = f"; the program is in {saved}" if saved else ""
+        super().__init__(f"stage {stage}, {scenario}: {reason}{where}")
+
+
 class MissingExtra(InterlockError):
     """An optional dependency is needed for what was asked."""
 

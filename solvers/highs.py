@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from interlock.solvers.interface import LinearProgram, Solution, Status
+from interlock.solvers.interface import Array, LinearProgram, Solution, Status
 
 
 class Highs:
@@ -33,6 +33,51 @@ class Highs:
             solver.setOptionValue("presolve", "off")  # presolve alone cannot tell the two apart
             solver.run()
         return _solution(solver)
+
+    def open(self, program: LinearProgram) -> "HighsSession":
+        """Keep a program inside HiGHS; see the interface."""
+        return HighsSession(program, threads=self.threads)
+
+
+class HighsSession:
+    """Implements ``interlock.solvers.interface.Session`` with one object of HiGHS."""
+
+    def __init__(self, program: LinearProgram, *, threads: int = 1):
+        import highspy
+
+        self._highs = highspy.Highs()
+        self._highs.setOptionValue("output_flag", False)
+        self._highs.setOptionValue("threads", threads)
+        if self._highs.passModel(_model(program)) == highspy.HighsStatus.kError:
+            raise ValueError("HiGHS does not accept the model")
+        self._optimal = highspy.HighsModelStatus.kOptimal
+
+    def change_rows(self, rows: Array, lower: Array, upper: Array) -> None:
+        """New bounds of some rows."""
+        self._highs.changeRowsBounds(len(rows), rows, lower, upper)
+
+    def change_columns(self, columns: Array, lower: Array, upper: Array) -> None:
+        """New bounds of some columns."""
+        self._highs.changeColsBounds(len(columns), columns, lower, upper)
+
+    def change_costs(self, columns: Array, cost: Array) -> None:
+        """New costs of some columns."""
+        self._highs.changeColsCost(len(columns), columns, cost)
+
+    def add_rows(self, lower: Array, upper: Array, starts: Array, columns: Array, values: Array) -> None:
+        """Further rows at the end."""
+        self._highs.addRows(len(lower), lower, upper, len(columns), starts[:-1], columns, values)
+
+    def remove_rows(self, rows: Array) -> None:
+        """Take rows out."""
+        self._highs.deleteRows(len(rows), rows)
+
+    def solve(self, *, time_limit: float | None = None) -> Solution:
+        """Solve from the last basis; a failure is tried again cold, then without presolve."""
+        highs = self._highs
+        highs.setOptionValue("time_limit", np.inf if time_limit is None else highs.getRunTime() + time_limit)
+        highs.run()
+        return _solution(highs)
 
 
 def _model(program: LinearProgram) -> Any:

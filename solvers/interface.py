@@ -79,8 +79,74 @@ class Solution:
     message: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """Which bounds are active at a vertex: where a warm start begins.
+
+    Attributes:
+        columns: int8 ``(n,)``, in the solver's own code.
+        rows: int8 ``(m,)``.
+    """
+
+    columns: Array
+    rows: Array
+
+
+class Session(Protocol):
+    """A linear program kept inside the solver: change some of its data, solve again from the last basis.
+
+    Changes are remembered until they are changed again. Positions are those of the program; rows that are added take
+    the next positions, and removing rows moves later ones up. Not safe to share between threads; sessions of
+    different threads run side by side.
+    """
+
+    def change_rows(self, rows: Array, lower: Array, upper: Array) -> None:
+        """New bounds of some rows: int ``(k,)``, float ``(k,)``, float ``(k,)``."""
+        ...
+
+    def change_columns(self, columns: Array, lower: Array, upper: Array) -> None:
+        """New bounds of some columns: int ``(k,)``, float ``(k,)``, float ``(k,)``."""
+        ...
+
+    def change_costs(self, columns: Array, cost: Array) -> None:
+        """New costs of some columns: int ``(k,)``, float ``(k,)``."""
+        ...
+
+    def add_rows(self, lower: Array, upper: Array, starts: Array, columns: Array, values: Array) -> None:
+        """Further rows, for example cuts; ``starts`` ``(k + 1,)``, ``columns`` and ``values`` as in a program."""
+        ...
+
+    def remove_rows(self, rows: Array) -> None:
+        """Take rows out: int ``(k,)``."""
+        ...
+
+    def solve(self, *, time_limit: float | None = None) -> Solution:
+        """Solve what the program is now; a failure of the solver is tried again cold and without presolve."""
+        ...
+
+    def basis(self) -> Basis | None:
+        """The basis of the last solve; ``None`` if it ended without one."""
+        ...
+
+    def start_from(self, basis: Basis | None) -> None:
+        """Begin the next solve from a basis of the same size, or cold: the same start gives the same vertex."""
+        ...
+
+    def program(self) -> LinearProgram:
+        """What the program is now, every change included."""
+        ...
+
+
 class Solver(Protocol):
-    """An entry point of the group ``interlock.solvers`` holds a class whose objects have this method."""
+    """An entry point of the group ``interlock.solvers`` holds a class whose objects have these methods."""
+
+    def open(self, program: LinearProgram) -> Session:
+        """Keep a program inside the solver, to be changed and solved again and again.
+
+        Raises:
+            ValueError: the solver does not accept the program.
+        """
+        ...
 
     def solve(self, program: LinearProgram, *, time_limit: float | None = None) -> Solution:
         """Solve to proven optimality, or say why not.
