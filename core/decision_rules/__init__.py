@@ -1,2 +1,1 @@
-"""Two-stage deep decision rules (TS-DDR): a network proposes target states, a program per stage follows them, and the
-duals of the programs are its gradient."""
+"""Two-stage deep decision rules: a network proposes target states, stage programs follow, their duals are its gradient."""

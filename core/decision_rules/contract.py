@@ -85,6 +85,8 @@ class DecisionProgram(Protocol):
         ...
 
     def quick_cost(self) -> Callable[[Any, Any, Any, Any], tuple[Any, Any]] | None:
-        """A differentiable cost in torch for pretraining: ``(stage (N,), state, noise, target) -> (cost (N,), signals
-        (N, m))``; ``None`` if there is none."""
+        """A differentiable cost in torch for pretraining, or ``None``.
+
+        It maps ``(stage (N,), state, noise, target)`` to ``(cost (N,), signals (N, m))``.
+        """
         ...

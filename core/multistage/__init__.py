@@ -1,2 +1,1 @@
-"""Decisions over several stages, each a mathematical program tied to the next by a state: what SDDP, extensive forms and
-decision rules share."""
+"""Decisions over several stages, each a program tied to the next by a state: shared by SDDP and decision rules."""
