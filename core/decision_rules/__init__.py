@@ -1,1 +1,1 @@
-"""Two-stage deep decision rules: a network proposes target states, stage programs follow, their duals are its gradient."""
+"""Two-stage deep decision rules: a network proposes target states, stage programs follow; duals are its gradient."""
