@@ -1,5 +1,6 @@
 """What every solver understands: a linear program in sparse rows with names, and a solution with prices."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -239,4 +240,4 @@ def _problems(program: LinearProgram) -> list[str]:
 
 
 def _repeated(kind: str, names: tuple[str, ...]) -> list[str]:
-    return [f"{kind} {name!r} is there twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+    return [f"{kind} {name!r} is there twice" for name, count in Counter(names).items() if count > 1]
