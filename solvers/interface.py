@@ -85,8 +85,8 @@ class Basis:
     """Which bounds are active at a vertex: where a warm start begins.
 
     Attributes:
-        columns: int8 ``(n,)``, in the solver's own code.
-        rows: int8 ``(m,)``.
+        columns: int8 ``(n,)``: 0 at the lower bound, 1 basic, 2 at the upper bound, 3 free and at zero.
+        rows: int8 ``(m,)``, the same of the activity of the rows.
     """
 
     columns: Array
