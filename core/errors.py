@@ -78,10 +78,11 @@ class StageInfeasible(InterlockError):
         scenario: which path or opening, in words.
         reason: the solver's status.
         saved: file that holds the program, state, noise and targets; empty if it could not be written.
+        row: of the batch that was being solved; whoever knows the rows turns it into a scenario.
     """
 
-    def __init__(self, stage: int, scenario: str, reason: str, saved: str = ""):
-        self.stage, self.scenario, self.saved = stage, scenario, saved
+    def __init__(self, stage: int, scenario: str, reason: str, saved: str = "", row: int | None = None):
+        self.stage, self.scenario, self.reason, self.saved, self.row = stage, scenario, reason, saved, row
         where = f"; the program is in {saved}" if saved else ""
         super().__init__(f"stage {stage}, {scenario}: {reason}{where}")
 

@@ -246,7 +246,7 @@ class LinearDispatch:
             f"no dispatch for these end volumes ({solution.status}: {solution.message}); incoming volumes "
             f"{_listed(volume[row])} hm3, inflows {_listed(inflow[row])} m3/s, end volumes {_listed(target[row])} hm3"
         )
-        raise StageInfeasible(int(stage[row]) + 1, f"row {row} of the batch", reason)
+        raise StageInfeasible(int(stage[row]) + 1, f"row {row} of the batch", reason, row=row)
 
 
 def transfer_factors(case: Case) -> tuple[Array, Array]:
