@@ -1,8 +1,8 @@
 """The decision contract: what an exported policy accepts, checks, answers and falls back to. Torch-free."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from interlock.core.environment import Array, Observation
 from interlock.core.policy import Encoder
@@ -27,8 +27,9 @@ class DecisionContract(Protocol):
 
     ``Request`` below is the domain's own parsed type. ``check`` recomputes feasibility from the request alone; it
     shares no code with the policy, its mask or its encoder. ``interlock.core.request`` has what ``parse`` and the
-    fields need. Actions are indices of a list of discrete actions. A request may hold ``deadline_ms``, under this name
-    in every domain: a policy that takes longer is replaced by a fallback rule.
+    fields need. Actions are indices of a list of discrete actions, unless the contract is a ``VectorContract``. A
+    request may hold ``deadline_ms``, under this name in every domain: a policy that takes longer is replaced by a
+    fallback rule.
     """
 
     domain: str
@@ -59,7 +60,10 @@ class DecisionContract(Protocol):
         ...
 
     def observation(self, request: Any) -> Observation:
-        """The environment's observation of a parsed request, a batch of one, with ``action_mask`` ``(1, actions)``."""
+        """The environment's observation of a parsed request, a batch of one; discrete: with the mask.
+
+        The mask of discrete actions is ``action_mask`` ``(1, actions)``.
+        """
         ...
 
     def encoders(self) -> Mapping[str, Encoder]:
@@ -94,3 +98,50 @@ class DecisionContract(Protocol):
     def sample_requests(self, count: int, seed: int) -> list[dict[str, Any]]:
         """Valid raw requests as they occur in operation, for self-tests and parity checks."""
         ...
+
+
+@runtime_checkable
+class VectorContract(DecisionContract, Protocol):
+    """A contract whose actions are vectors of numbers, decided by a policy that may have a memory.
+
+    What a ``DecisionContract`` calls scores is then the policy's output, a vector. The memory travels in the request's
+    and the answer's entry ``hidden_state`` (see ``hidden_state_schema``), or is built up again from a history.
+    """
+
+    def propose(self, request: Any, output: Array) -> Any | None:
+        """The action that an output of the policy stands for, before any check; ``None`` if it stands for none."""
+        ...
+
+    def history(self, request: Any) -> Sequence[Observation]:
+        """Observations before the present one, oldest first, as far as the request tells them; batches of one.
+
+        A policy with a memory reads them first. Entries that its memory does not read may hold anything.
+        """
+        ...
+
+
+@runtime_checkable
+class AssetContract(DecisionContract, Protocol):
+    """A contract that needs more than its scenario: files that a bundle carries along and hands to ``build``.
+
+    ``build(scenario, assets=None)`` of such a domain takes them back; with them it reads no other file.
+    """
+
+    def assets(self) -> Mapping[str, bytes]:
+        """File name -> content."""
+        ...
+
+
+def hidden_state_schema() -> dict[str, Any]:
+    """JSON Schema of what a policy remembers between two requests: opaque, only the same policy can read it."""
+    numbers = {"type": "array", "items": {"type": "number"}}
+    return {
+        "type": ["object", "null"],
+        "required": ["policy_hash", "steps"],
+        "properties": {
+            "policy_hash": {"type": "string", "description": "of the policy that remembers this"},
+            "steps": {"type": "integer", "minimum": 0, "unit": "1", "description": "observations read so far"},
+        },
+        "additionalProperties": numbers,
+        "description": "memory of the policy: hand it back unchanged with the next request",
+    }

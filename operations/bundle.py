@@ -3,7 +3,9 @@
 * ``manifest.json``: format version, domain, resolved scenario and its hash, the scorer, where the policy came from;
 * ``contract.json``: JSON Schema of request and answer, fields with units and ranges;
 * ``selftest.json``: requests with the answers that this bundle gave when it was written;
-* ``policy.onnx``: the network, unless the scorer's weights stand in the manifest;
+* ``policy.onnx``: the network, unless the scorer's weights stand in the manifest, and its arrays for who wants to run
+  it without onnxruntime;
+* assets: files that the domain's contract needs beside its scenario, by name in the manifest;
 * ``checksums.json``: SHA-256 of every other file.
 
 Reading verifies all of it before anything is used, in memory, so that what was verified is what runs. Checksums show
@@ -30,7 +32,8 @@ FORMAT = "interlock-bundle"
 FORMAT_VERSION = 1
 MANIFEST, CONTRACT, SELFTEST, CHECKSUMS = "manifest.json", "contract.json", "selftest.json", "checksums.json"
 DOCUMENTS = (MANIFEST, CONTRACT, SELFTEST, CHECKSUMS)
-MAX_FILES = 8
+SCORERS = ("onnx", "onnx_recurrent", "linear", "rule")
+MAX_FILES = 16
 MAX_BYTES = 256 * 2**20
 
 
@@ -44,7 +47,8 @@ class Bundle:
         manifest: the parsed manifest.
         selftest: ``{"request", "answer"}`` pairs.
         contract: the domain's decision contract for the bundled scenario.
-        policy_hash: 16 hexadecimal digits over scorer, scenario and policy file; the same for every export of a policy.
+        policy_hash: 16 hexadecimal digits over scorer, scenario, policy file and assets; the same for every export of a
+            policy.
     """
 
     path: Path
@@ -67,11 +71,12 @@ def read_bundle(path: Path) -> Bundle:
     _verify_checksums(files, source)
     documents = {name: _document(source, name, files[name]) for name in DOCUMENTS}
     manifest = documents[MANIFEST]
-    problems = _format_problems(manifest) or _scorer_problems(manifest.get("scorer"), files)
+    problems = _format_problems(manifest) or _file_problems(manifest, files)
     if problems:
         raise BadInput(source, problems)
+    assets = {name: files[name] for name in manifest.get("assets", ())}
     try:
-        scenario, contract = load_contract(manifest.get("domain"), manifest.get("scenario"))
+        scenario, contract = load_contract(manifest.get("domain"), manifest.get("scenario"), assets)
     except BadInput as error:
         raise BadInput(source, [f"{MANIFEST}: {problem}" for problem in error.problems]) from error
     named, own = manifest.get("scenario_hash"), scenario.hash()
@@ -93,9 +98,12 @@ def read_bundle(path: Path) -> Bundle:
 
 
 def policy_hash(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> str:
-    """What identifies a policy: its scorer, the scenario it was made for and the content of its file."""
+    """What identifies a policy: its scorer, the scenario it was made for, its file and its domain's assets."""
     scorer = json.dumps([manifest["scorer"], manifest["scenario_hash"]], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(scorer.encode() + files.get(manifest["scorer"].get("file", ""), b"")).hexdigest()[:16]
+    digest = hashlib.sha256(scorer.encode() + files.get(manifest["scorer"].get("file", ""), b""))
+    for name in sorted(manifest.get("assets", ())):
+        digest.update(f"{name}:{hashlib.sha256(files[name]).hexdigest()};".encode())
+    return digest.hexdigest()[:16]
 
 
 def is_bundle(path: Path) -> bool:
@@ -238,24 +246,31 @@ def _format_problems(manifest: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _scorer_problems(scorer: Any, files: Mapping[str, bytes]) -> list[str]:
-    """What is wrong with the scorer's description, and files that it does not name."""
-    if not isinstance(scorer, dict) or scorer.get("kind") not in ("onnx", "linear"):
-        return [f"{MANIFEST}: scorer: got {shown(scorer)}, expected an object with kind 'onnx' or 'linear'"]
-    problems = []
-    policy_files = set(files) - set(DOCUMENTS)
-    if scorer["kind"] == "onnx":
-        if not isinstance(scorer.get("file"), str) or scorer["file"] not in policy_files:
-            problems.append(f"{MANIFEST}: scorer.file: {shown(scorer.get('file'))} is not in the bundle")
-        policy_files -= {scorer.get("file")}
-        if not _is_list(scorer.get("inputs"), str):
-            problems.append(f"{MANIFEST}: scorer.inputs: expected a list of input names")
-    elif not _is_list(scorer.get("weights"), (int, float)):
+def _file_problems(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> list[str]:
+    """What is wrong with the scorer's description and the assets, and files that neither names."""
+    scorer, assets = manifest.get("scorer"), manifest.get("assets", [])
+    if not isinstance(scorer, dict) or scorer.get("kind") not in SCORERS:
+        known = " or ".join(map(repr, SCORERS))
+        return [f"{MANIFEST}: scorer: got {shown(scorer)}, expected an object with kind {known}"]
+    kind, problems = scorer["kind"], []
+    others = set(files) - set(DOCUMENTS)
+    if not isinstance(assets, list) or not all(isinstance(name, str) and name in others for name in assets):
+        problems.append(f"{MANIFEST}: assets: got {shown(assets)}, expected a list of files in the bundle")
+        assets = []
+    named = ["file"] * kind.startswith("onnx") + ["arrays"] * ("arrays" in scorer)
+    for entry in named:
+        if not isinstance(scorer.get(entry), str) or scorer[entry] not in others:
+            problems.append(f"{MANIFEST}: scorer.{entry}: {shown(scorer.get(entry))} is not in the bundle")
+    if kind == "onnx" and not _is_list(scorer.get("inputs"), str):
+        problems.append(f"{MANIFEST}: scorer.inputs: expected a list of input names")
+    if kind == "linear" and not _is_list(scorer.get("weights"), (int, float)):
         problems.append(f"{MANIFEST}: scorer.weights: expected a list of numbers")
-    if not isinstance(scorer.get("encoder"), str):
+    if kind == "rule" and not isinstance(scorer.get("rule"), str):
+        problems.append(f"{MANIFEST}: scorer.rule: expected the name of a fallback rule of the domain")
+    if kind in ("onnx", "linear") and not isinstance(scorer.get("encoder"), str):
         problems.append(f"{MANIFEST}: scorer.encoder: expected the name of an encoder")
-    problems += [f"{name}: no part of a bundle, and not named by the scorer" for name in sorted(policy_files)]
-    return problems
+    others -= {*assets, *(scorer[entry] for entry in named if isinstance(scorer.get(entry), str))}
+    return problems + [f"{name}: no part of a bundle, and not named by the scorer" for name in sorted(others)]
 
 
 def _is_case(case: Any) -> bool:

@@ -1,5 +1,6 @@
 """From the domain named in a bundle to its decision contract, and the contract as a document for the bundle."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -36,11 +37,19 @@ ENVELOPE: dict[str, Any] = {
 """What every answer holds, whatever the domain."""
 
 
-def load_contract(domain: Any, scenario: Any) -> tuple[Scenario, DecisionContract]:
+def load_contract(
+    domain: Any, scenario: Any, assets: Mapping[str, bytes] | None = None
+) -> tuple[Scenario, DecisionContract]:
     """The checked scenario, and the installed domain's decision contract for it.
 
+    Args:
+        domain: its name.
+        scenario: as in a scenario file.
+        assets: what the contract's own ``assets`` gave when the bundle was written.
+
     Raises:
-        BadInput: the domain is not installed or cannot be loaded, or the scenario does not fit its schema.
+        BadInput: the domain is not installed or cannot be loaded, the scenario does not fit its schema, or the assets
+            are not sound.
     """
     found = sorted(entry_points(group="interlock.domains"), key=_ours)
     installed = {entry.name: entry for entry in found}  # ours last, so that no plug-in takes its place
@@ -57,7 +66,7 @@ def load_contract(domain: Any, scenario: Any) -> tuple[Scenario, DecisionContrac
     except ValidationError as error:
         problems = [f"scenario.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise BadInput("manifest.json", problems) from error
-    return checked, build(checked)
+    return checked, build(checked, assets) if assets else build(checked)
 
 
 def in_words(error: BaseException) -> str:

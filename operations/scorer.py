@@ -1,7 +1,12 @@
-"""The policy of a bundle as a function from one observation to the scores of its actions; no torch."""
+"""The policy of a bundle as a function from one observation to its output; no torch.
+
+The output of a policy with discrete actions is a score per action, of any other policy a vector. A policy with a memory
+takes what it remembers beside each observation and gives what it remembers next.
+"""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
@@ -10,27 +15,53 @@ from interlock.core.errors import BadInput
 from interlock.core.policy import Encoder, linear_scores
 from interlock.operations.bundle import Bundle
 from interlock.operations.contract import in_words
+from interlock.operations.numpy_network import NumpyNetwork
 
-Scorer = Callable[[Observation], Array]
-"""An observation that is a batch of one -> ``(actions,)`` scores, larger is better."""
+Runner = Literal["onnxruntime", "numpy"]
+Memory = Mapping[str, Array]
+"""What a policy remembers, by name; empty for one without a memory."""
+Step = Callable[[Observation, Memory], tuple[Array, Memory]]
 
 
-def open_scorer(bundle: Bundle) -> Scorer:
-    """The scorer of a bundle.
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """A policy that runs.
+
+    Attributes:
+        step: ``(observation, memory) -> (output, next memory)``; a batch of one in, ``(k,)`` out.
+        start: memory before the first observation.
+    """
+
+    step: Step
+    start: Memory = field(default_factory=dict)
+
+
+def open_scorer(bundle: Bundle, runner: Runner = "onnxruntime") -> Scorer | None:
+    """The scorer of a bundle; ``None`` for a bundle that decides by a rule of its domain.
+
+    Args:
+        bundle: verified.
+        runner: of a network; ``numpy`` needs the network's arrays in the bundle.
 
     Raises:
-        BadInput: the scorer asks for an encoder or input that the domain does not have, or its file is no model.
+        BadInput: the scorer asks for an encoder, an input or a runner that is not there, or its file is no model.
     """
     description = bundle.manifest["scorer"]
+    if description["kind"] == "rule":
+        return None
+    source = f"bundle {bundle.path}"
     encoders = bundle.contract.encoders()
-    if description["encoder"] not in encoders:
-        known = ", ".join(encoders)
-        raise BadInput(
-            f"bundle {bundle.path}", [f"scorer.encoder: {description['encoder']!r} is unknown; the domain has {known}"]
-        )
-    encoder = encoders[description["encoder"]]
+    name = description.get("encoder", next(iter(encoders), None))
+    if name not in encoders:
+        known = ", ".join(encoders) or "none"
+        raise BadInput(source, [f"scorer.encoder: {name!r} is unknown; the domain has {known}"])
+    encoder = encoders[name]
     if description["kind"] == "linear":
         return _linear(description, encoder)
+    if runner == "numpy":
+        return _arrays(description, encoder, bundle)
+    if description["kind"] == "onnx_recurrent":
+        return _recurrent(description, encoder, bundle)
     return _onnx(description, encoder, bundle)
 
 
@@ -38,28 +69,19 @@ def _linear(description: Mapping[str, Any], encoder: Encoder) -> Scorer:
     weights = np.asarray(description["weights"], np.float64)
     name = description.get("input", "action_features")
 
-    def score(observation: Observation) -> Array:
+    def step(observation: Observation, memory: Memory) -> tuple[Array, Memory]:
         features = encoder(observation)[name]
         if features.shape[-1] != len(weights):
             raise ValueError(f"{len(weights)} weights for {features.shape[-1]} features")
         scores: Array = linear_scores(features, weights)[0]
-        return scores
+        return scores, memory
 
-    return score
+    return Scorer(step)
 
 
 def _onnx(description: Mapping[str, Any], encoder: Encoder, bundle: Bundle) -> Scorer:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    source = f"bundle {bundle.path}"
     name = description["file"]
-    try:
-        session = onnxruntime.InferenceSession(bundle.files[name], options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has an exception type of its own for every cause
-        raise BadInput(source, [f"{name}: is not a model that onnxruntime can run ({in_words(error)})"]) from error
+    session = _session(name, bundle)
     wanted = [entry.name for entry in session.get_inputs()]
     problems = [
         f"{name}: input {entry!r} is not one of scorer.inputs in the manifest"
@@ -69,11 +91,68 @@ def _onnx(description: Mapping[str, Any], encoder: Encoder, bundle: Bundle) -> S
     if "scores" not in [entry.name for entry in session.get_outputs()]:
         problems.append(f"{name}: has no output 'scores'")
     if problems:
-        raise BadInput(source, problems)
+        raise BadInput(f"bundle {bundle.path}", problems)
 
-    def score(observation: Observation) -> Array:
+    def step(observation: Observation, memory: Memory) -> tuple[Array, Memory]:
         inputs = {**observation, **encoder(observation)}
         scores: Array = session.run(["scores"], {entry: inputs[entry] for entry in wanted})[0][0]
-        return scores
+        return scores, memory
 
-    return score
+    return Scorer(step)
+
+
+def _recurrent(description: Mapping[str, Any], encoder: Encoder, bundle: Bundle) -> Scorer:
+    """A network with the output ``raw``; inputs that are outputs as well are its memory, zero at the start."""
+    name = description["file"]
+    session = _session(name, bundle)
+    shapes = {
+        entry.name: [side if isinstance(side, int) else 1 for side in entry.shape] for entry in session.get_inputs()
+    }
+    outputs = [entry.name for entry in session.get_outputs()]
+    if "raw" not in outputs:
+        raise BadInput(f"bundle {bundle.path}", [f"{name}: has no output 'raw'"])
+    start = {entry: np.zeros(shape, np.float32) for entry, shape in shapes.items() if entry in outputs}
+    wanted = [entry for entry in shapes if entry not in start]
+    given = ["raw", *start]
+
+    def step(observation: Observation, memory: Memory) -> tuple[Array, Memory]:
+        inputs = encoder(observation)
+        raw, *remembered = session.run(given, {**{entry: inputs[entry] for entry in wanted}, **memory})
+        output: Array = raw[0]
+        return output, dict(zip(start, remembered, strict=True))
+
+    return Scorer(step, start)
+
+
+def _arrays(description: Mapping[str, Any], encoder: Encoder, bundle: Bundle) -> Scorer:
+    """The same network as ``_recurrent``, in numpy."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    source, name = f"bundle {bundle.path}", description.get("arrays")
+    if name is None:
+        raise BadInput(source, ["scorer.arrays: missing; this policy runs with onnxruntime only"])
+    try:
+        network = NumpyNetwork(load(bundle.files[name]))
+    except (SafetensorError, ValueError) as error:
+        raise BadInput(source, [f"{name}: {in_words(error)}"]) from error
+
+    def step(observation: Observation, memory: Memory) -> tuple[Array, Memory]:
+        inputs = encoder(observation)
+        raw, remembered = network(inputs["features"], inputs["state"], memory)
+        return raw[0], remembered
+
+    return Scorer(step, network.start())
+
+
+def _session(name: str, bundle: Bundle) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(bundle.files[name], options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has an exception type of its own for every cause
+        problem = f"{name}: is not a model that onnxruntime can run ({in_words(error)})"
+        raise BadInput(f"bundle {bundle.path}", [problem]) from error
