@@ -53,13 +53,13 @@ class DecisionProgram(Protocol):
         stages: number of stages T.
         initial_state: ``(s,)``.
         state_scale: ``(s,)``, by which states are divided before the network sees them.
-        constraints: number m of signals.
+        limits: ``(m,)``, of the expected sum of each signal over the stages.
     """
 
     stages: int
     initial_state: Array
     state_scale: Array
-    constraints: int
+    limits: Array
 
     def paths(self, count: int, generator: Any) -> Array:
         """Training paths of the noise, ``(count, T, k)``, from a numpy generator."""
