@@ -1,7 +1,7 @@
-"""What every solver understands: a linear program in sparse rows with names, and a solution with prices."""
+"""What every solver understands: programs in sparse rows with names, and a solution with prices."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Sense = Literal["minimise", "maximise"]
-Status = Literal["optimal", "infeasible", "unbounded", "time_limit", "failed"]
+Status = Literal["optimal", "infeasible", "unbounded", "time_limit", "failed", "unsupported"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class LinearProgram:
         column_names: ``n`` of them, each once.
         row_names: ``m`` of them, each once.
         sense: of the optimisation.
+        integer: bool ``(n,)``, which columns take whole numbers only; ``None`` for no column.
     """
 
     cost: Array
@@ -45,6 +46,7 @@ class LinearProgram:
     column_names: tuple[str, ...]
     row_names: tuple[str, ...]
     sense: Sense = "minimise"
+    integer: Array | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts belong together.
@@ -58,17 +60,140 @@ class LinearProgram:
 
 
 @dataclass(frozen=True, slots=True)
+class QuadraticProgram:
+    """A linear program whose objective has ``x @ H @ x / 2`` more; names are those of its linear part.
+
+    Convex: ``H`` is positive semidefinite where the program minimises, negative semidefinite where it maximises.
+
+    Attributes:
+        linear: everything but ``H``.
+        rows: int ``(k,)``, ``H[rows[i], columns[i]] = H[columns[i], rows[i]] = values[i]``.
+        columns: int ``(k,)``; the lower triangle only, ``columns <= rows``, every place once.
+        values: ``(k,)``.
+    """
+
+    linear: LinearProgram
+    rows: Array
+    columns: Array
+    values: Array
+
+    def __post_init__(self) -> None:
+        """Check that the parts belong together.
+
+        Raises:
+            ValueError: naming every part that does not.
+        """
+        n, problems = len(self.linear.cost), []
+        if not self.rows.shape == self.columns.shape == self.values.shape == (len(self.values),):
+            raise ValueError("rows, columns and values of the quadratic part must be vectors of one length")
+        if self.values.size and not (self.columns.min() >= 0 and self.rows.max() < n):
+            problems.append(f"the quadratic part must lie between 0 and {n - 1}")
+        if (self.columns > self.rows).any():
+            problems.append("the quadratic part is the lower triangle: no column above its row")
+        if len(np.unique(self.rows.astype(np.int64) * n + self.columns)) < len(self.rows):
+            problems.append("a place of the quadratic part is given twice")
+        if not np.isfinite(self.values).all():
+            problems.append("values of the quadratic part must be finite numbers")
+        if problems:
+            raise ValueError("; ".join(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class ConicProgram:
+    """A linear program whose point also keeps second-order cones ``y[0] >= norm(y[1:])``, ``y`` a part of ``G x + h``.
+
+    Row ``i`` of ``G`` has ``values[starts[i]:starts[i + 1]]`` in the columns ``columns[starts[i]:starts[i + 1]]``.
+
+    Attributes:
+        linear: objective, rows and bounds.
+        sizes: int ``(cones,)``; each cone takes the next ``sizes[k]`` rows of ``G x + h``.
+        offset: h, ``(r,)``.
+        starts: int ``(r + 1,)``.
+        columns: int ``(nonzeros,)``.
+        values: ``(nonzeros,)``.
+    """
+
+    linear: LinearProgram
+    sizes: Array
+    offset: Array
+    starts: Array
+    columns: Array
+    values: Array
+
+    def __post_init__(self) -> None:
+        """Check that the parts belong together.
+
+        Raises:
+            ValueError: naming every part that does not.
+        """
+        problems = list(_sparse_problems(self, len(self.offset), len(self.linear.cost)))
+        if self.sizes.sum() != len(self.offset) or (self.sizes < 1).any():
+            problems.append(f"sizes of the cones must be positive and sum to {len(self.offset)}")
+        if not np.isfinite(self.offset).all():
+            problems.append("offset must be finite numbers")
+        if problems:
+            raise ValueError("; ".join(problems))
+
+
+Program = LinearProgram | QuadraticProgram | ConicProgram
+
+
+def linear_part(program: Program) -> LinearProgram:
+    """Objective without the quadratic part, rows, bounds and names."""
+    return program if isinstance(program, LinearProgram) else program.linear
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a solver can do; conformance checks ask for nothing else.
+
+    Attributes:
+        continuous: columns that are not integer.
+        integer: integer columns.
+        quadratic: convex quadratic objectives.
+        conic: second-order cones.
+        duals: row duals and reduced costs of continuous programs.
+        unbounded: recognises a program without a finite optimum.
+        most_columns: of a program; ``None`` for any number.
+        tolerance: relative error of objectives, duals and constraints.
+    """
+
+    continuous: bool = True
+    integer: bool = False
+    quadratic: bool = False
+    conic: bool = False
+    duals: bool = True
+    unbounded: bool = True
+    most_columns: int | None = None
+    tolerance: float = 1e-6
+
+    def missing(self, program: Program) -> str:
+        """What a program asks for beyond these abilities, in words; ``""`` if nothing."""
+        linear = linear_part(program)
+        whole = np.zeros(len(linear.cost), bool) if linear.integer is None else linear.integer.astype(bool)
+        lacks = {
+            "quadratic objectives": isinstance(program, QuadraticProgram) and not self.quadratic,
+            "cones": isinstance(program, ConicProgram) and not self.conic,
+            "integer columns": bool(whole.any()) and not self.integer,
+            "continuous columns": not whole.all() and not self.continuous,
+            f"more than {self.most_columns} columns": len(whole) > (self.most_columns or len(whole)),
+        }
+        return ", ".join(name for name, lacking in lacks.items() if lacking)
+
+
+@dataclass(frozen=True, slots=True)
 class Solution:
     """What a solver found.
 
     Attributes:
         status: ``optimal`` is proven; ``time_limit`` may come with the best point so far; ``failed`` is the solver's
-            own failure, explained in ``message``.
+            own failure and ``unsupported`` a program that it cannot represent, both explained in ``message``.
         objective: value at ``x``; ``None`` without a point.
         x: ``(n,)``; ``None`` without a point.
         row_duals: ``(m,)``, change of the optimal objective per unit that the row's active bound is raised; with
-            ``optimal`` only.
+            ``optimal`` only, and not with integer columns.
         reduced_costs: ``(n,)``, the same for the bounds of the columns.
+        cone_duals: ``(r,)``, the same for the offsets of a conic program.
         message: the solver's own word for the status.
     """
 
@@ -77,6 +202,7 @@ class Solution:
     x: Array | None = None
     row_duals: Array | None = None
     reduced_costs: Array | None = None
+    cone_duals: Array | None = None
     message: str = ""
 
 
@@ -139,7 +265,11 @@ class Session(Protocol):
 
 
 class Solver(Protocol):
-    """An entry point of the group ``interlock.solvers`` holds a class whose objects have these methods."""
+    """An entry point of the group ``interlock.solvers`` holds a class whose objects have these methods.
+
+    It is called without arguments. The class may say what it can do (``abilities: Abilities``; without it, linear
+    programs with duals), which distribution it wraps (``package``) and which extra installs that (``extra``).
+    """
 
     def open(self, program: LinearProgram) -> Session:
         """Keep a program inside the solver, to be changed and solved again and again.
@@ -149,11 +279,11 @@ class Solver(Protocol):
         """
         ...
 
-    def solve(self, program: LinearProgram, *, time_limit: float | None = None) -> Solution:
+    def solve(self, program: LinearProgram | QuadraticProgram, *, time_limit: float | None = None) -> Solution:
         """Solve to proven optimality, or say why not.
 
         Args:
-            program: what to solve.
+            program: what to solve; solvers with cones take a ``ConicProgram`` as well.
             time_limit: wall-clock seconds.
         """
         ...
@@ -205,38 +335,57 @@ def linear_program(columns: Mapping[str, Column], rows: Mapping[str, Row], sense
     )
 
 
-def _problems(program: LinearProgram) -> list[str]:
+def quadratic_program(linear: LinearProgram, hessian: Array) -> QuadraticProgram:
+    """A program with ``x @ hessian @ x / 2`` more in its objective; for models small enough for a full matrix.
+
+    Raises:
+        ValueError: the matrix is not symmetric.
+    """
+    if not np.array_equal(hessian, hessian.T):
+        raise ValueError("the matrix of a quadratic objective must be symmetric")
+    rows, columns = np.nonzero(np.tril(hessian))
+    return QuadraticProgram(linear, rows, columns, hessian[rows, columns])
+
+
+def _problems(program: LinearProgram) -> Iterator[str]:
     n, m = len(program.column_names), len(program.row_names)
-    shapes = {
-        "cost": n,
-        "lower": n,
-        "upper": n,
-        "row_lower": m,
-        "row_upper": m,
-        "starts": m + 1,
-        "values": len(program.columns),
-    }
-    found = [
+    shapes = {"cost": n, "lower": n, "upper": n, "row_lower": m, "row_upper": m}
+    wrong = [
         f"{name} has shape {getattr(program, name).shape}, expected ({length},)"
         for name, length in shapes.items()
         if getattr(program, name).shape != (length,)
     ]
-    if found:
-        return found
-    found += _repeated("column", program.column_names) + _repeated("row", program.row_names)
-    if not np.isfinite(program.cost).all() or not np.isfinite(program.values).all():
-        found.append("cost and values must be finite numbers")
-    if program.columns.size and not (program.columns.min() >= 0 and program.columns.max() < n):
-        found.append(f"columns must be between 0 and {n - 1}")
-    if program.starts[0] != 0 or program.starts[-1] != len(program.values) or (np.diff(program.starts) < 0).any():
-        found.append(f"starts must rise from 0 to {len(program.values)}")
+    if program.integer is not None and program.integer.shape != (n,):
+        wrong.append(f"integer has shape {program.integer.shape}, expected ({n},)")
+    yield from wrong
+    yield from _sparse_problems(program, m, n)
+    if wrong:
+        return
+    yield from _repeated("column", program.column_names)
+    yield from _repeated("row", program.row_names)
+    if not np.isfinite(program.cost).all():
+        yield "cost must be finite numbers"
     for kind, names, lower, upper in (
         ("column", program.column_names, program.lower, program.upper),
         ("row", program.row_names, program.row_lower, program.row_upper),
     ):
-        wrong = np.flatnonzero(~(lower <= upper))
-        found += [f"{kind} {names[k]}: lower bound {lower[k]} is not at most upper bound {upper[k]}" for k in wrong]
-    return found
+        for k in np.flatnonzero(~(lower <= upper)):
+            yield f"{kind} {names[k]}: lower bound {lower[k]} is not at most upper bound {upper[k]}"
+
+
+def _sparse_problems(program: LinearProgram | ConicProgram, rows: int, n: int) -> Iterator[str]:
+    """What is wrong with ``starts``, ``columns`` and ``values`` of a matrix ``(rows, n)``."""
+    starts, columns, values = program.starts, program.columns, program.values
+    if starts.shape != (rows + 1,) or columns.shape != (len(values),) or values.shape != (len(values),):
+        shapes = f"{starts.shape}, {columns.shape} and {values.shape}"
+        yield f"starts, columns and values have shapes {shapes}, expected ({rows + 1},) and two of one length"
+        return
+    if not np.isfinite(values).all():
+        yield "values must be finite numbers"
+    if columns.size and not (columns.min() >= 0 and columns.max() < n):
+        yield f"columns must be between 0 and {n - 1}"
+    if starts[0] != 0 or starts[-1] != len(values) or (np.diff(starts) < 0).any():
+        yield f"starts must rise from 0 to {len(values)}"
 
 
 def _repeated(kind: str, names: tuple[str, ...]) -> list[str]:
