@@ -1,0 +1,180 @@
+"""What operators do today: spend water as it comes, follow a rule curve, or plan ahead on mean inflows.
+
+All propose end volumes; where a rule is a linear program, every request starts from the same basis, so that an answer
+depends on the request alone.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+
+from interlock.core.environment import Array, Observation
+from interlock.core.errors import StageInfeasible
+from interlock.core.multistage.stacked import Stacked, stack
+from interlock.core.multistage.stage import LinearStage, Multistage, Noise
+from interlock.core.policy import FunctionPolicy, Policy
+from interlock.domains.hydro.bounds import in_chunks
+from interlock.domains.hydro.case import Case
+from interlock.solvers.highs import Highs
+from interlock.solvers.interface import Basis, Solution
+
+KEEP = 1e-4
+"""$/h per hm3: of plans that cost the same, the one that keeps more water; far below any value of water."""
+
+LOOK_AHEAD = 26
+"""Stages of a rolling plan, half a year of weeks."""
+
+FITTING_PATHS = 50
+SHRUNK = (0.4, 0.55, 0.7, 0.85, 1.0)
+"""Heights that are tried for the rule curve, as shares of what is stored with perfect information."""
+
+Simulated = Callable[[Policy], float]
+"""Mean cost of a policy on training paths."""
+
+
+def stage_view(observation: Observation) -> tuple[Array, Array, Array]:
+    """Stage from 0 ``(n,)``, incoming state ``(n, s)`` and noise ``(n, k)`` of observations."""
+    return observation["stage"][:, 0], observation["volume"], observation["inflow"]
+
+
+def myopic(multistage: Multistage) -> Policy:
+    """Serve the load of the stage at least cost, as if there were no later one; keep what that leaves over.
+
+    Args:
+        multistage: the stages; those of the linear network where the simulator's is not linear.
+    """
+    return _planning(multistage, 1)
+
+
+def model_predictive(multistage: Multistage) -> Policy:
+    """Plan ``LOOK_AHEAD`` stages on the mean of later inflows, do the first stage of the plan, plan again."""
+    return _planning(multistage, LOOK_AHEAD)
+
+
+def _planning(multistage: Multistage, length: int) -> Policy:
+    """Plan ``length`` stages as far as the horizon goes, do the first; water left at the end is worth a trace."""
+    forecast = np.array([mean_outcome(noise) for noise in multistage.noises])
+    windows = [multistage.stages[t : t + length] for t in range(len(multistage.stages))]
+    keys = [tuple(id(stage) for stage in window) for window in windows]
+    keeping = {id(stage): _keeping(stage) for stage in multistage.stages}
+
+    @cache
+    def plan(key: tuple[int, ...]) -> _Plan:
+        first = keys.index(key)
+        stages = [*windows[first][:-1], keeping[key[-1]]]
+        return _Plan(stack(stages), multistage.initial_state, forecast[first : first + len(stages)])
+
+    def act(observation: Observation, rng: np.random.Generator) -> Array:
+        stages, volume, inflow = stage_view(observation)
+        target = np.empty_like(volume)
+        for row, t in enumerate(stages):
+            path = np.concatenate([inflow[row][np.newaxis], forecast[t + 1 : t + len(keys[t])]])
+            solution = plan(keys[t]).solve(volume[row], path)
+            if solution.x is None:
+                raise StageInfeasible(
+                    int(t) + 1, f"row {row} of the batch", f"no plan from this stage on: {solution.message}", row=row
+                )
+            target[row] = plan(keys[t]).stacked.states(solution.x)[0]
+        return target
+
+    return FunctionPolicy(act)
+
+
+def rule_curve(curve: Array) -> Policy:
+    """Aim at the volumes of the season, ``(cycle, plants)`` hm3."""
+
+    def act(observation: Observation, rng: np.random.Generator) -> Array:
+        target: Array = curve[observation["stage"][:, 0] % len(curve)]
+        return target
+
+    return FunctionPolicy(act)
+
+
+def fitted_curve(case: Case, multistage: Multistage, paths: Array, simulated: Simulated) -> Array:
+    """Volumes of a rule curve ``(cycle, plants)``, hm3: what is stored on average by one who knows the inflows.
+
+    That one needs less of a reserve and less room for floods than somebody who does not know them, and empties the
+    reservoirs at the end; so the last quarter of the horizon is left out, and the height of the whole curve is chosen
+    by simulation.
+
+    Args:
+        case: the system.
+        multistage: its stages.
+        paths: training inflows, m3/s ``(n, T, plants)``.
+        simulated: mean cost of a policy on training paths.
+    """
+    volumes = np.concatenate(in_chunks(lambda chunk: _best_volumes(multistage, chunk), paths))
+    horizon = len(multistage.stages)
+    used = max(1, horizon - horizon // 4)
+    season = np.arange(used) % case.cycle
+    mean = volumes[:, :used].mean(axis=0)
+    stored = np.array([mean[season == week].mean(axis=0) if (season == week).any() else mean.mean(axis=0)
+                       for week in range(case.cycle)])  # fmt: skip
+    low, high = case.hydros.min_volume, case.hydros.max_volume
+    curves = [np.clip(low + share * (stored - low), low, high) for share in SHRUNK]
+    costs = [simulated(rule_curve(curve)) for curve in curves]
+    return curves[int(np.argmin(costs))]
+
+
+def baselines(
+    names: tuple[str, ...], multistage: Callable[[], Multistage], curve: Callable[[], Array]
+) -> Mapping[str, Callable[[int], Policy]]:
+    """The baselines of a scenario by name, in its order; what they need is made when the first of them is asked for."""
+    known: dict[str, Callable[[int], Policy]] = {
+        "myopic": lambda seed: myopic(multistage()),
+        "rule_curve": lambda seed: rule_curve(curve()),
+        "mpc": lambda seed: model_predictive(multistage()),
+    }
+    return {name: known[name] for name in names}
+
+
+def mean_outcome(noise: Noise) -> Array:
+    """``(k,)``, the expected noise of a stage."""
+    mean: Array = noise.probabilities @ noise.outcomes
+    return mean
+
+
+class _Plan:
+    """A few stages in one program inside the solver.
+
+    Args:
+        stacked: the stages.
+        state: incoming, of the plan whose basis every solve starts from.
+        path: of the same plan.
+    """
+
+    def __init__(self, stacked: Stacked, state: Array, path: Array):
+        self.stacked = stacked
+        self.session = Highs().open(stacked.program)
+        self.start: Basis | None = None
+        self.solve(state, path)
+        self.start = self.session.basis()
+
+    def solve(self, state: Array, path: Array) -> Solution:
+        """The plan from ``state`` along ``path``."""
+        level = self.stacked.right_hand_side(state, path)
+        self.session.start_from(self.start)
+        self.session.change_rows(self.stacked.rows, level, level)
+        return self.session.solve()
+
+
+def _keeping(stage: LinearStage) -> LinearStage:
+    """The stage with a trace of worth for the water that is left."""
+    cost = stage.program.cost.copy()
+    cost[stage.state] -= KEEP
+    return replace(stage, program=replace(stage.program, cost=cost))
+
+
+def _best_volumes(multistage: Multistage, paths: Array) -> Array:
+    """``(n, T, s)``, end volumes of the cheapest operation of every path."""
+    stages = [_keeping(stage) for stage in multistage.stages]
+    stacked = stack(stages)
+    session = Highs().open(stacked.program)
+    found = []
+    for number, path in enumerate(paths):
+        solution = stacked.solve(session, multistage.initial_state, path, f"training path {number}")
+        assert solution.x is not None  # an optimum has a point
+        found.append(stacked.states(solution.x))
+    return np.array(found)
