@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 from interlock.core.errors import InterlockError, NotExportable, UsageError
 
 if TYPE_CHECKING:
+    from interlock.core.decision import VectorContract
     from interlock.core.policy import SavedPolicy
     from interlock.core.problem import Problem
     from interlock.operations.decide import Decider
 
 PARITY_STATES = 1_000
 """States with a feasible action on which bundle and policy must decide alike."""
+PARITY_SHARE = 1e-4
+"""Share of a component's largest value by which two vectors may differ and count as alike: single precision."""
 SELFTEST_REQUESTS = 20
 PROVENANCE = (
     "run", "created", "command", "seed", "method", "method_plugin", "settings", "scenario_hash", "versions", "git"
@@ -34,6 +37,7 @@ def write_bundle(
     policy: SavedPolicy,
     run_info: Mapping[str, Any],
     evidence_summary: Mapping[str, Any],
+    assets: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write a policy and its decision contract as a bundle, replacing an older bundle of the same name.
 
@@ -43,12 +47,14 @@ def write_bundle(
         policy: one that has ``export_scorer``.
         run_info: where the policy comes from; the keys in ``PROVENANCE`` are kept.
         evidence_summary: how it did on held-out instances.
+        assets: further files for the contract, by name, beside its own (say cuts that a fallback rule decides by).
 
     Raises:
         NotExportable: no bundle can hold this policy.
         UsageError: it is not one that could be saved, or something that is not a bundle has the name.
         InterlockError: the bundle does not decide like the policy; nothing was written.
     """
+    from interlock.core.decision import AssetContract
     from interlock.core.policy import SavedPolicy
     from interlock.operations.bundle import pack, seal
     from interlock.operations.decide import Decider
@@ -70,7 +76,14 @@ def write_bundle(
         draft = Path(temporary) / "bundle"
         draft.mkdir()
         scorer = policy.export_scorer(draft)
+        own = contract.assets() if isinstance(contract, AssetContract) else {}
+        carried = {**own, **(assets or {})}
+        for name, content in carried.items():
+            (draft / name).write_bytes(content)
         manifest = _manifest(problem, scorer, run_info, evidence_summary)
+        named = sorted({*carried, *scorer.get("assets", ())})
+        if named:
+            manifest["assets"] = named
         seal(draft, manifest=manifest, contract=contract, cases=[])
         decider = Decider(draft)
         check_parity(decider, policy)
@@ -89,9 +102,26 @@ def write_bundle(
 def check_parity(decider: Decider, policy: SavedPolicy, *, states: int = PARITY_STATES) -> None:
     """Compare what the policy does in this process with what the bundle proposes and releases.
 
+    Vectors are compared with the proposal alone: what the contract cannot release it does not release.
+
     Raises:
         InterlockError: they differ on any state, or the bundle released something where nothing is feasible.
     """
+    from interlock.core.decision import VectorContract
+
+    if isinstance(decider.contract, VectorContract):
+        compared, different = _compare_vectors(decider, decider.contract, policy, states)
+    else:
+        compared, different = _compare_choices(decider, policy, states)
+    if different:
+        raise InterlockError(
+            f"the bundle decides differently from the policy on {len(different)} of {compared} states, nothing was "
+            f"written; the first: {different[0]}"
+        )
+
+
+def _compare_choices(decider: Decider, policy: SavedPolicy, states: int) -> tuple[int, list[str]]:
+    """Discrete actions: how many states were compared, and where they differ."""
     import numpy as np
 
     contract = decider.contract
@@ -115,11 +145,36 @@ def check_parity(decider: Decider, policy: SavedPolicy, *, states: int = PARITY_
                 told = f"proposed {answers[k]['proposal']} and released {answers[k]['action']}"
                 different.append(f"the policy chose {action}, the bundle {told} ({answers[k]['reason']})")
         compared, seed = compared + len(open_rows), seed + 10
-    if different:
-        raise InterlockError(
-            f"the bundle decides differently from the policy on {len(different)} of {compared} states, nothing was "
-            f"written; the first: {different[0]}"
-        )
+    return compared, different
+
+
+def _compare_vectors(
+    decider: Decider, contract: VectorContract, policy: SavedPolicy, states: int
+) -> tuple[int, list[str]]:
+    """Vectors: each request with its history, played to the policy stage by stage, those of equal length together."""
+    import numpy as np
+
+    requests = contract.sample_requests(states, PARITY_SEED)
+    answers = [decider.decide(request) for request in requests]
+    parsed = [contract.parse(request) for request in requests]
+    views = [[*contract.history(request), contract.observation(request)] for request in parsed]
+    chosen: dict[int, Any] = {}
+    for length in sorted({len(sequence) for sequence in views}):
+        rows = [k for k, sequence in enumerate(views) if len(sequence) == length]
+        policy.reset()
+        for t in range(length):
+            batch = {name: np.concatenate([views[k][t][name] for k in rows]) for name in views[0][0]}
+            actions = policy.act(batch, deterministic=True)
+        chosen |= zip(rows, actions, strict=True)
+    scale = np.abs(list(chosen.values())).max(axis=0)
+    different = []
+    for k, answer in enumerate(answers):
+        action, proposal = chosen[k], answer["proposal"]
+        if proposal is None or not (np.abs(proposal - action) <= PARITY_SHARE * scale + 1e-9).all():
+            different.append(f"the policy chose {action.tolist()}, the bundle {proposal} ({answer['reason']})")
+    if not different and not any(answer["source"] == "policy" for answer in answers):
+        different = [f"none of the policy's proposals was released ({answers[0]['reason']})"] * states
+    return states, different
 
 
 def _manifest(
