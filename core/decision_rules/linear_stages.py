@@ -137,7 +137,8 @@ class _Kept:
             if solution.status != "optimal" or solution.x is None:
                 reason = f"{solution.status}: {solution.message}"
                 raise StageInfeasible(int(stage[k]) + 1, f"row {rows[k] + 1} of the batch", reason)
-            assert solution.row_duals is not None and solution.reduced_costs is not None
+            assert solution.row_duals is not None
+            assert solution.reduced_costs is not None
             x[k], duals[k] = solution.x, solution.row_duals[self._rows]
             answer.target_price[rows[k]] = solution.reduced_costs[self._state]
         answer.cost[rows] = x @ program.cost

@@ -173,7 +173,7 @@ class _Window:
         self._begin = self._session.basis()
 
     def solve(self, initial: Array, noise: Array, targets: Array, weights: Array, first: int) -> _Solved:
-        """Initial states ``(n, s)``, noise ``(n, W, k)``, targets ``(n, W, s)``; ``first`` is the first stage, from 0."""
+        """Initial states ``(n, s)``, noise ``(n, W, k)``, targets ``(n, W, s)``; ``first`` is the stage, from 0."""
         stacked, states = self.stacked, targets.shape[2]
         self._price(np.asarray(weights, float))
         self._session.start_from(self._begin)  # the same batch has the same answer, whatever was solved before
@@ -200,7 +200,7 @@ class _Window:
         )
 
     def pulled_back(self, bases: Iterable[Basis | None], weights: Array) -> tuple[Array, Array]:
-        """Derivatives of ``weights @ end`` ``(n, s)`` in the initial states ``(n, s)`` and in the targets ``(n, W, s)``."""
+        """Derivatives of ``weights @ end``, weights ``(n, s)``, in the initial states and in the targets."""
         stacked, states = self.stacked, weights.shape[1]
         factors: dict[bytes, tuple[Array, Array, Any]] = {}
         moved = np.zeros((len(weights), len(stacked.program.row_lower)))

@@ -41,6 +41,11 @@ class Stacked:
     by_state: Any
     by_noise: Any
 
+    @property
+    def noises(self) -> int:
+        """Number k of noises of a stage."""
+        return int(self.by_noise.shape[1]) // len(self.stages)
+
     def right_hand_side(self, initial_state: Array, noise: Array) -> Array:
         """``(..., R)`` of initial states ``(s,)`` or ``(n, s)`` and paths ``(T, k)`` or ``(n, T, k)``."""
         path = noise.reshape(*noise.shape[:-2], -1)

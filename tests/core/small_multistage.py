@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from interlock.core.decision_rules.linear_stages import LinearStages
 from interlock.core.multistage.stage import LinearStage, Multistage, Noise
+from interlock.solvers.highs import Highs
 from interlock.solvers.interface import Column, Row, linear_program
 
 
@@ -51,3 +53,35 @@ def reservoirs(stages, *, seed=0, signals=False):
 def path_of(multistage, rng):
     """One path ``(T, k)`` with numbers of its own, away from round values."""
     return np.array([4 * rng.random(noise.outcomes.shape[1]) for noise in multistage.noises])
+
+
+class ReservoirProgram:
+    """The two reservoirs as decision rules see them; every target is reachable in one stage."""
+
+    constraints = 0
+
+    def __init__(self, stages, *, seed=0, signals=False):
+        self.multistage = reservoirs(stages, seed=seed, signals=signals)
+        self.stages = stages
+        self.constraints = int(signals)
+        self.initial_state = self.multistage.initial_state
+        self.state_scale = np.array([8.0, 4.0])
+
+    def paths(self, count, generator):
+        return 4 * generator.random((count, self.stages, 2))
+
+    def features(self, noise):
+        return noise / 4
+
+    def reach(self, xp, raw, state, noise):
+        share = 1 / (1 + xp.exp(-raw))
+        first = share[:, 0] * xp.clip(state[:, 0] + noise[:, 0], None, 8.0)
+        released = xp.clip(state[:, 0] + noise[:, 0] - first, None, 3.0)
+        second = share[:, 1] * xp.clip(state[:, 1] + noise[:, 1] + released, None, 4.0)
+        return xp.stack([first, second], 1)
+
+    def solver(self):
+        return LinearStages(self.multistage, Highs())
+
+    def quick_cost(self):
+        return None
