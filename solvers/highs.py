@@ -126,9 +126,9 @@ class HighsSession:
         return Basis(columns, rows)
 
     def start_from(self, basis: Basis | None) -> None:
-        """Begin the next solve from a basis, or cold."""
+        """Begin the next solve from a basis, or cold; everything else that HiGHS remembers is forgotten."""
+        self._highs.clearSolver()
         if basis is None:
-            self._highs.clearSolver()
             return
         if self._start is None or self._start[0] is not basis:
             self._start = (basis, _native_basis(basis))
