@@ -54,16 +54,16 @@ def model_predictive(multistage: Multistage) -> Policy:
 
 
 def _planning(multistage: Multistage, length: int) -> Policy:
-    """Plan ``length`` stages as far as the horizon goes, do the first; water left at the end is worth a trace."""
+    """Plan ``length`` stages as far as the horizon goes, do the first; water left at the end is worth nothing."""
     forecast = np.array([mean_outcome(noise) for noise in multistage.noises])
-    windows = [multistage.stages[t : t + length] for t in range(len(multistage.stages))]
-    keys = [tuple(id(stage) for stage in window) for window in windows]
     keeping = {id(stage): _keeping(stage) for stage in multistage.stages}
+    ids = [id(stage) for stage in multistage.stages]
+    keys = [tuple(ids[t : t + length]) for t in range(len(ids))]
 
     @cache
     def plan(key: tuple[int, ...]) -> _Plan:
         first = keys.index(key)
-        stages = [*windows[first][:-1], keeping[key[-1]]]
+        stages = [keeping[stage] for stage in key]
         return _Plan(stack(stages), multistage.initial_state, forecast[first : first + len(stages)])
 
     def act(observation: Observation, rng: np.random.Generator) -> Array:

@@ -21,7 +21,8 @@ from scipy.sparse.csgraph import connected_components
 
 from interlock.core.errors import MissingExtra, StageInfeasible
 from interlock.domains.hydro.case import Array, Case
-from interlock.domains.hydro.stage_program import flows, incidence, injection, loaded_buses
+from interlock.domains.hydro.failures import save_stage
+from interlock.domains.hydro.stage_program import LinearNetwork, flows, incidence, injection, loaded_buses
 from interlock.solvers.highs import Highs
 from interlock.solvers.interface import LinearProgram
 from interlock.solvers.regions import Batch, Regions
@@ -93,7 +94,7 @@ def open_dispatch(case: Case, network: Network, horizon: int) -> Dispatch:
     Raises:
         MissingExtra: the solver of the network is not installed.
     """
-    if network in ("bus1", "dc"):
+    if network == "bus1" or network == "dc":
         return LinearDispatch(case, network, horizon)
     try:
         if network == "soc":
@@ -116,8 +117,8 @@ class LinearDispatch:
         horizon: number of stages; the last one earns the terminal value of what is left.
     """
 
-    def __init__(self, case: Case, network: Network, horizon: int):
-        self.case = case
+    def __init__(self, case: Case, network: LinearNetwork, horizon: int):
+        self.case, self._network = case, network
         hydros = case.hydros
         plants, units, loaded = len(hydros.names), len(case.thermals.names), loaded_buses(case)
         self._plants, self._units, self._loaded = plants, units, loaded
@@ -188,7 +189,7 @@ class LinearDispatch:
         """Know the bases again."""
         self.regions.restore(dict(state))
 
-    def _program(self, matrix: Array, network: Network) -> LinearProgram:
+    def _program(self, matrix: Array, network: LinearNetwork) -> LinearProgram:
         case = self.case
         names = [f"q[{name}]" for name in case.hydros.names] + [f"p[{name}]" for name in case.thermals.names]
         names += [f"deficit[{case.buses.names[bus]}]" for bus in self._loaded]
@@ -246,7 +247,8 @@ class LinearDispatch:
             f"no dispatch for these end volumes ({solution.status}: {solution.message}); incoming volumes "
             f"{_listed(volume[row])} hm3, inflows {_listed(inflow[row])} m3/s, end volumes {_listed(target[row])} hm3"
         )
-        raise StageInfeasible(int(stage[row]) + 1, f"row {row} of the batch", reason, row=row)
+        saved = save_stage(self.case, self._network, int(stage[row]), volume[row], inflow[row], target[row])
+        raise StageInfeasible(int(stage[row]) + 1, f"row {row} of the batch", reason, saved, row=row)
 
 
 def transfer_factors(case: Case) -> tuple[Array, Array]:
