@@ -213,4 +213,4 @@ def _refusal(
             json.dump(record, file, indent=1)
     except OSError:
         saved = ""
-    return StageInfeasible(stage + 1, f"row {row} of the batch", answer.failure, saved)
+    return StageInfeasible(stage + 1, f"row {row} of the batch", answer.failure, saved, row)
