@@ -10,8 +10,8 @@ The reactive balance is hard; active power can be missing at every bus with load
 finds is a local minimum, and its prices are those of that minimum. It is built once; stages differ in parameters and
 bounds only, and every solve starts from the flat profile, so that no answer depends on the one before.
 
-CasADi counts the multiplier of ``g <= upper`` positive where raising ``upper`` lowers the cost, so a price ``dQ/d(upper)``
-is minus its ``lam_g``.
+CasADi counts the multiplier of ``g <= upper`` positive where raising ``upper`` lowers the cost, so a price
+``dQ/d(upper)`` is minus its ``lam_g``.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ from interlock.domains.hydro.power_flow import admittances
 RELAXED = 4.0
 """Factor on the branches' limits with which a stage is solved first when the flat start fails."""
 
-_OPTIONS = {
+_OPTIONS: dict[str, Any] = {
     "print_time": False,
     "error_on_fail": False,
     "ipopt.print_level": 0,
@@ -90,7 +90,7 @@ class _Program:
         parts = [casadi.SX.sym(name, size) for name, size in zip(("q", "p", "d", "r", "V", "a"), sizes, strict=True)]
         self._ends = np.cumsum([0, *sizes])
         price = casadi.SX.sym("price")
-        turbined, thermal, missing, reactive, magnitude, angle = parts
+        turbined, thermal, missing = parts[:3]
         hydros = case.hydros
         cost = casadi.dot(hydros.cost * hydros.production, turbined)
         cost += case.base * (casadi.dot(case.thermals.cost, thermal) + price * casadi.sum1(missing))
