@@ -152,7 +152,7 @@ class NetworkPolicy:
             example |= {"memory": torch.zeros(2, self.network.memory), "start": torch.ones(2)}
             outputs.append("memory_next")
         module = _Decision(self.network, list(example)).eval()
-        with warnings.catch_warnings(), _quiet_exporter():
+        with warnings.catch_warnings(), quiet_exporter():
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 module,
@@ -175,7 +175,7 @@ class NetworkPolicy:
 
 
 @contextmanager
-def _quiet_exporter() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """Keep the exporter's notes about packages that nobody needs off the screen; errors still raise."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

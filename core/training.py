@@ -50,6 +50,10 @@ class Run(Protocol):
         """Whether the time budget is spent: finish with the best result so far."""
         ...
 
+    def budget_share(self) -> float:
+        """Share of the time budget that is spent, from 0 on; 0 without a budget. For schedules that end with it."""
+        ...
+
     def interrupted(self) -> bool:
         """Whether the user asked to stop: write a checkpoint and raise ``Interrupted``."""
         ...
@@ -103,6 +107,10 @@ class MemoryRun:
     def out_of_time(self) -> bool:
         """Whether ``seconds`` have passed."""
         return self.seconds is not None and time.monotonic() - self.started > self.seconds
+
+    def budget_share(self) -> float:
+        """Share of ``seconds`` that has passed."""
+        return 0.0 if self.seconds is None else (time.monotonic() - self.started) / self.seconds
 
     def interrupted(self) -> bool:
         """Whether ``stop_after`` checkpoints have been written."""

@@ -2,7 +2,7 @@
 
 The arrays are named as ``torch`` names those of the network: ``encoder.weight_ih_l0`` and so on for the cell (its gates
 in the order input, forget, cell, output), ``head.0.weight``, ``head.2.weight``, ... for the layers of the head, with
-tanh between them. Without an encoder the head reads the features themselves.
+tanh between them. The head reads what the cell gives, if there is one, the features themselves and the state.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ class NumpyNetwork:
         self.layers = [(arrays[f"head.{k}.weight"], arrays[f"head.{k}.bias"]) for k in positions]
         self.units = self.cell[1].shape[1] if self.cell else 0
         self.states = len(self.layers[-1][1])
-        features = self.cell[0].shape[1] if self.cell else self.layers[0][0].shape[1] - self.states
+        features = self.layers[0][0].shape[1] - self.states - self.units
         self(np.zeros((1, features)), np.zeros((1, self.states)), self.start())
 
     def start(self) -> dict[str, Array]:
@@ -48,8 +48,9 @@ class NumpyNetwork:
             gates = features @ by_input.T + first + memory["hidden"] @ by_hidden.T + second
             enter, keep, candidate, leave = np.split(gates, 4, axis=1)
             cell = _sigmoid(keep) * memory["cell"] + _sigmoid(enter) * np.tanh(candidate)
-            features = _sigmoid(leave) * np.tanh(cell)
-            remembered = {"hidden": features, "cell": cell}
+            hidden = _sigmoid(leave) * np.tanh(cell)
+            remembered = {"hidden": hidden, "cell": cell}
+            features = np.concatenate([hidden, features], axis=1)
         layer = np.concatenate([features, state], axis=1)
         for k, (weight, bias) in enumerate(self.layers):
             layer = (np.tanh(layer) if k else layer) @ weight.T + bias

@@ -125,6 +125,10 @@ class StoredRun:
         self.budget_spent = self.budget is not None and self.spent()["seconds"] > self.budget
         return self.budget_spent
 
+    def budget_share(self) -> float:
+        """Share of the budget that is spent; 0 without one."""
+        return 0.0 if self.budget is None else self.spent()["seconds"] / self.budget
+
     def interrupted(self) -> bool:
         """Whether Ctrl-C or a termination signal arrived."""
         return self._interrupted

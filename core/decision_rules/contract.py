@@ -1,6 +1,6 @@
 """What decision rules need to know of a multistage problem: paths, features, a reachable map, and priced stages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Protocol
@@ -26,7 +26,7 @@ class StageBatch:
 
 
 class StageSolver(Protocol):
-    """Solves batches of stage programs; the answer to a batch does not depend on what was solved before."""
+    """Solves batches of stage programs; where prices are not unique, which one is told may depend on its state."""
 
     def solve(
         self, stage: Array, state: Array, noise: Array, target: Array, multipliers: Array | None = None
@@ -45,6 +45,14 @@ class StageSolver(Protocol):
         """
         ...
 
+    def state(self) -> dict[str, Array]:
+        """What it has learned on the way to be faster, for checkpoints."""
+        ...
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Know again what ``state`` told."""
+        ...
+
 
 class DecisionProgram(Protocol):
     """A multistage problem as decision rules see it.
@@ -53,13 +61,15 @@ class DecisionProgram(Protocol):
         stages: number of stages T.
         initial_state: ``(s,)``.
         state_scale: ``(s,)``, by which states are divided before the network sees them.
-        limits: ``(m,)``, of the expected sum of each signal over the stages.
+        limits: ``(m,)``, of the expected sum of each signal over the stages; infinite where there is none.
+        signal_prices: ``(m,)``, cost of a unit of each signal that multipliers are measured in.
     """
 
     stages: int
     initial_state: Array
     state_scale: Array
     limits: Array
+    signal_prices: Array
 
     def paths(self, count: int, generator: Any) -> Array:
         """Training paths of the noise, ``(count, T, k)``, from a numpy generator."""

@@ -1,6 +1,7 @@
 """The network of a decision rule: an encoder over what was seen so far, and a head that also sees the state."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ class RuleNetwork(nn.Module):
     Args:
         features: number f of features per stage.
         states: number s of targets.
-        encoder: units h of the LSTM over the features, beside which the head sees the features of the stage itself; 0 for
+        encoder: units h of the LSTM over the features; the head sees the features of the stage itself as well. 0 for
             none.
         head: units of the hidden layers of the head; none for a rule that is linear in what the head sees.
     """
@@ -24,7 +25,7 @@ class RuleNetwork(nn.Module):
         self.encoder = nn.LSTM(features, encoder, batch_first=True) if encoder else None
         wide = [encoder + features + states, *head]
         layers: list[nn.Module] = []
-        for before, after in zip(wide[:-1], wide[1:], strict=True):
+        for before, after in pairwise(wide):
             layers += [nn.Linear(before, after), nn.Tanh()]
         last = nn.Linear(wide[-1], states)
         nn.init.normal_(last.weight, std=0.01)

@@ -11,7 +11,10 @@ from interlock.domains.hydro.rule_program import stage_features
 
 
 def encoders(case: Case, horizon: int) -> Mapping[str, Encoder]:
-    """``system``: ``features`` ``(n, 2 plants + 3)``: volumes and inflows beside their largest, season, stages left.
+    """What networks see; numbers around 1, float32.
+
+    ``system``: ``features`` ``(n, 2 plants + 3)``: volumes and inflows beside their largest, season, stages left.
+    ``rule``: the same in two parts, ``features`` without volumes, which go into ``state`` ``(n, plants)``.
 
     Args:
         case: whose volumes and inflows.
@@ -25,4 +28,9 @@ def encoders(case: Case, horizon: int) -> Mapping[str, Encoder]:
         seen = stage_features(inflow, stage, inflow_scale, case.cycle, horizon)
         return {"features": np.hstack([observation["volume"] / volume_scale, seen]).astype(np.float32)}
 
-    return {"system": system}
+    def rule(observation: Observation) -> dict[str, Array]:
+        stage, inflow = observation["stage"][:, 0], observation["inflow"]
+        seen = stage_features(inflow, stage, inflow_scale, case.cycle, horizon)
+        return {"features": seen.astype(np.float32), "state": (observation["volume"] / volume_scale).astype(np.float32)}
+
+    return {"system": system, "rule": rule}

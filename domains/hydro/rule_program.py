@@ -27,11 +27,10 @@ class HydroRules:
         limits: ``(m,)``, limits of the expected sum of signals over the stages: MW of deficit.
     """
 
-    def __init__(
-        self, case: Case, network: Network, horizon: int, paths: Callable[[int, Any], Array], limits: Array
-    ):
+    def __init__(self, case: Case, network: Network, horizon: int, paths: Callable[[int, Any], Array], limits: Array):
         self.case, self.network, self.stages, self.paths = case, network, horizon, paths
         self.limits = limits
+        self.signal_prices = np.array([case.deficit_cost])
         self.initial_state = case.hydros.initial_volume
         self.state_scale = np.where(case.hydros.max_volume > 0, case.hydros.max_volume, 1.0)
         self.inflow_scale = np.maximum(case.inflows.max(axis=(0, 1)), 1e-9)

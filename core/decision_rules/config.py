@@ -1,0 +1,82 @@
+"""Settings of decision rules; free of torch."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from interlock.core.problem import MethodInfo
+from interlock.core.scenario import Settings
+
+TS_DDR = MethodInfo(
+    name="ts_ddr",
+    title="Two-stage deep decision rules",
+    summary="a recurrent network proposes target states, stage programs follow, their duals are its gradient",
+    config="interlock.core.decision_rules.config:RuleConfig",
+    train="interlock.core.decision_rules.method:train",
+    load="interlock.core.decision_rules.policy:load_rule_policy",
+    extra="train",
+)
+
+TS_LDR = MethodInfo(
+    name="ts_ldr",
+    title="Two-stage linear decision rules",
+    summary="the same with a rule that is linear in the noise of the stage, the season and the state",
+    config="interlock.core.decision_rules.config:LinearRuleConfig",
+    train="interlock.core.decision_rules.method:train",
+    load="interlock.core.decision_rules.policy:load_rule_policy",
+    extra="train",
+)
+
+
+class PhaseSettings(Settings):
+    """A phase of training with a step size of its own, which falls along a cosine to `last_rate` of itself."""
+
+    updates: int = Field(ge=0, description="steps of the optimiser")
+    batch: int = Field(ge=1, description="training paths per step")
+    learning_rate: float = Field(gt=0, description="largest step size of Adam")
+    warm_up: int = Field(20, ge=0, description="steps in which the step size rises to its largest value")
+    last_rate: float = Field(0.02, gt=0, le=1, description="last step size over the largest")
+
+
+class MultiplierSettings(Settings):
+    """Prices of constraints, moved by their relative violation."""
+
+    integral: float = Field(0.05, ge=0, description="gain of the sum of relative violations")
+    proportional: float = Field(0.5, ge=0, description="gain of the smoothed relative violation")
+    smoothing: float = Field(0.9, ge=0, lt=1, description="weight of the past in the smoothed violation")
+    largest: float = Field(50.0, gt=0, description="cap, in units of the price of the signal")
+    margin: float = Field(0.1, ge=0, lt=1, description="share of the limit that training stays below it")
+
+
+class RuleConfig(Settings):
+    """Settings of two-stage decision rules."""
+
+    encoder: int = Field(48, ge=0, description="units of the LSTM over what was seen; 0: the present stage only")
+    head: tuple[int, ...] = Field((96,), description="units of the layers between encoder, state and targets")
+    pretraining: PhaseSettings = Field(
+        PhaseSettings(updates=400, batch=32, learning_rate=5e-3),
+        description="on the problem's differentiable cost, if it has one",
+    )
+    training: PhaseSettings = Field(
+        PhaseSettings(updates=600, batch=16, learning_rate=2e-3), description="on the prices of the programs"
+    )
+    clip_norm: float = Field(10.0, gt=0, description="cap of the gradient's length, for costs of 1 per stage")
+    rollout: Literal["strict", "stagewise", "windowed", "deterministic_equivalent"] = Field(
+        "strict",
+        description="strict: states equal targets; the others may miss them at a price: stage by stage, window by "
+        "window, or the whole horizon in one program",
+    )
+    window: int = Field(12, ge=1, description="stages per window of the windowed rollout")
+    penalty: float | None = Field(
+        None, gt=0, description="price of a missed unit of target; null: twice the dearest recourse"
+    )
+    multipliers: MultiplierSettings = MultiplierSettings()
+    validate_every: int = Field(25, ge=1, description="updates between looks at the validation paths")
+    pretraining_share: float = Field(0.3, gt=0, lt=1, description="of a time budget that pretraining may use")
+
+
+class LinearRuleConfig(RuleConfig):
+    """The same for a linear rule."""
+
+    encoder: int = Field(0, ge=0, le=0, description="none: the rule sees the present stage")
+    head: tuple[int, ...] = Field((), max_length=0, description="none: the rule is linear")
