@@ -14,6 +14,8 @@ may stand still, because no branch gives energy.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -24,9 +26,8 @@ from interlock.domains.hydro.case import Array, Branches, Case
 from interlock.domains.hydro.dispatch import DispatchBatch
 from interlock.domains.hydro.dispatch_power import Answer, Numbers, PowerStage
 from interlock.domains.hydro.power_flow import admittances
-
-UNLIMITED = 1e4
-"""Per unit: reactive power beyond which a limit is none."""
+from interlock.solvers.clarabel import Clarabel
+from interlock.solvers.interface import ConicProgram, LinearProgram
 
 
 class SocDispatch:
@@ -41,6 +42,8 @@ class SocDispatch:
     """
 
     def __init__(self, case: Case, horizon: int):
+        if find_spec(Clarabel.package) is None:
+            raise MissingExtra("network soc", Clarabel.extra)
         self.common = PowerStage(case, horizon)
         self._program = _Program(self.common)
 
@@ -59,77 +62,95 @@ class SocDispatch:
 
 
 class _Program:
-    """``min cost @ x`` with ``A x + s = b`` and s in a product of cones; only ``cost`` and ``b`` change.
+    """The program of a stage: stages differ in bounds and costs only.
 
-    Columns: ``q`` in m3/s, then per unit ``p, delta, reactive``, then ``w`` per bus and ``w^r``, ``w^i`` per pair of
-    buses that are linked. The cost is in $/h per MVA of the base.
+    Columns: ``q`` in m3/s, then per unit ``p``, ``deficit`` and ``reactive`` (per bus with plants), then ``w`` per bus
+    and ``w^r``, ``w^i`` per pair of linked buses. Rows: water, active and reactive balances, angles. The cost is in
+    $/h per MVA of the base.
     """
 
     def __init__(self, common: PowerStage):
-        try:
-            import clarabel
-        except ImportError as error:
-            raise MissingExtra("network soc", "conic") from error
-        case = common.case
-        self._common, self.case = common, case
-        self._plants, self._units = len(case.hydros.names), len(case.thermals.names)
-        self._buses = len(case.buses.names)
+        self.common, self.case = common, common.case
+        case = self.case
+        self._plants, self._buses = len(case.hydros.names), len(case.buses.names)
         self._giving = np.unique(np.concatenate([case.hydros.bus, case.thermals.bus]))
         pairs, place, turn = _pairs(case.branches)
-        sizes = [self._plants, self._units, len(common.loaded), len(self._giving), self._buses, len(pairs), len(pairs)]
-        self._ends = np.cumsum([0, *sizes])
+        labels = {
+            "q": case.hydros.names,
+            "p": case.thermals.names,
+            "deficit": [case.buses.names[bus] for bus in common.loaded],
+            "reactive": [case.buses.names[bus] for bus in self._giving],
+            "w": case.buses.names,
+            "wr": [f"{case.buses.names[i]} {case.buses.names[j]}" for i, j in pairs],
+        }
+        labels["wi"] = labels["wr"]
+        names = tuple(f"{kind}[{label}]" for kind, found in labels.items() for label in found)
+        self._ends = np.cumsum([0, *(len(found) for found in labels.values())])
         power, limits = self._network(place, turn)
-        inequalities = sparse.vstack([self._bound_rows(), self._angle_rows(place, turn)])
-        cones = [-self._cone_rows(pairs), -limits]
-        self._matrix = sparse.csc_matrix(sparse.vstack([power, inequalities, *cones]))
-        self._inequalities, self._balances = inequalities.shape[0], 2 * self._buses
-        kinds = [clarabel.ZeroConeT(self._balances), clarabel.NonnegativeConeT(self._inequalities)]
-        kinds += [clarabel.SecondOrderConeT(4)] * len(pairs) + [clarabel.SecondOrderConeT(3)] * (limits.shape[0] // 3)
-        settings = clarabel.DefaultSettings()
-        settings.verbose, settings.presolve_enable, settings.max_threads = False, False, 1
-        self._first_cone = self._balances + self._inequalities
-        right = np.zeros(self._matrix.shape[0])
-        first_limit = self._first_cone + 4 * len(pairs)
+        water = sparse.csr_array(common.balance)
+        water.resize((self._plants, len(names)))
+        angles = self._angle_rows(place, turn)
+        rows = sparse.csr_array(sparse.vstack([water, power, angles]))
+        cones = sparse.csr_array(sparse.vstack([self._product_cones(pairs), limits]))
         rate = case.branches.rate[np.isfinite(case.branches.rate)] / case.base
-        right[first_limit::3] = np.concatenate([rate, rate])
-        self._right = right
-        none = sparse.csc_matrix((self._ends[-1],) * 2)
-        self._solver = clarabel.DefaultSolver(
-            none, self._cost(case.deficit_cost), self._matrix, self._right_hand_side(common.usual()), kinds,
-            settings,
+        offset = np.zeros(cones.shape[0])
+        offset[4 * len(pairs) :: 3] = np.concatenate([rate, rate])
+        row_names = [f"water[{name}]" for name in case.hydros.names]
+        row_names += [f"{kind}[{name}]" for kind in ("power", "reactive") for name in case.buses.names]
+        row_names += [f"angle[{row}]" for row in range(angles.shape[0])]
+        nothing = np.zeros(len(row_names))
+        linear = LinearProgram(
+            np.zeros(len(names)), np.full(len(names), -np.inf), np.full(len(names), np.inf), nothing - np.inf, nothing,
+            rows.indptr, rows.indices, rows.data, names, tuple(row_names),
         )  # fmt: skip
-        self._solved = clarabel.SolverStatus.Solved
+        sizes = np.concatenate([np.full(len(pairs), 4), np.full(2 * len(rate), 3)])
+        self._blank = ConicProgram(linear, sizes, offset, cones.indptr, cones.indices, cones.data)
+        self._solver = Clarabel(reuse=True)
 
     def solve(self, numbers: Numbers) -> Answer:
         """One stage; the failure is Clarabel's word."""
-        self._solver.update(q=self._cost(numbers.deficit_price), b=self._right_hand_side(numbers))
-        solution = self._solver.solve()
-        base = self.case.base
-        turbined, thermal, missing, _, square, _, _ = np.split(np.array(solution.x), self._ends[1:-1])
-        prices = -np.array(solution.z)
-        hydros = self.case.hydros
+        solution = self._solver.solve(replace(self._blank, linear=self._filled(numbers)))
+        hydros, base = self.case.hydros, self.case.base
+        if solution.x is None or solution.row_duals is None:
+            none = np.zeros(0)
+            return Answer(none, none, none, none, none, none, failure=f"Clarabel: {solution.message}")
+        turbined, thermal, missing, _, square, _, _ = np.split(solution.x, self._ends[1:-1])
         return Answer(
             turbined=np.clip(turbined, hydros.min_turbine, hydros.max_turbine),
             thermal=base * thermal,
             deficit=base * missing,
-            water_price=base * prices[self._balances : self._balances + self._plants],
-            nodal_price=prices[: self._buses],
+            water_price=base * solution.row_duals[: self._plants],
+            nodal_price=solution.row_duals[self._plants : self._plants + self._buses],
             voltage=np.sqrt(np.maximum(square, 0.0)).astype(complex),
-            failure="" if solution.status == self._solved else f"Clarabel: {solution.status}",
         )
 
-    def _cost(self, deficit_price: float) -> Array:
-        hydros, thermals = self.case.hydros, self.case.thermals
-        cost = np.zeros(self._ends[-1])
-        missing = np.full(len(self._common.loaded), deficit_price)
-        cost[: self._ends[3]] = np.concatenate(
-            [hydros.cost * hydros.production / self.case.base, thermals.cost, missing]
+    def _filled(self, numbers: Numbers) -> LinearProgram:
+        """The linear part with the numbers of a stage."""
+        case, base, blank = self.case, self.case.base, self._blank.linear
+        hydros, thermals, buses = case.hydros, case.thermals, case.buses
+        missing = np.zeros(len(self.common.loaded))
+        free = np.full(self._ends[-1] - self._ends[5], np.inf)
+        least_reactive, most_reactive = numbers.least_reactive[self._giving], numbers.most_reactive[self._giving]
+        cost = [hydros.cost * hydros.production / base, thermals.cost, missing + numbers.deficit_price]
+        lower = [hydros.min_turbine, numbers.least_thermal / base, missing, least_reactive / base]
+        upper = [hydros.max_turbine, numbers.most_thermal / base, missing + np.inf, most_reactive / base]
+        balances = np.concatenate([numbers.load, numbers.reactive_load]) / base
+        row_lower, row_upper = blank.row_lower.copy(), blank.row_upper.copy()
+        row_upper[: self._plants] = numbers.available
+        balanced = slice(self._plants, self._plants + 2 * self._buses)
+        row_lower[balanced] = row_upper[balanced] = balances
+        return replace(
+            blank,
+            cost=np.concatenate([*cost, np.zeros(self._ends[-1] - self._ends[3])]),
+            lower=np.concatenate([*lower, buses.min_voltage**2, -free]),
+            upper=np.concatenate([*upper, buses.max_voltage**2, free]),
+            row_lower=row_lower,
+            row_upper=row_upper,
         )
-        return cost
 
     def _network(self, place: Array, turn: Array) -> tuple[Any, Any]:
         """Active and reactive balances of the buses, and the cones ``(rate, P, Q)`` of both ends less their rates."""
-        case, common = self.case, self._common
+        case, common = self.case, self.common
         branches, port = case.branches, admittances(case.branches)
         count = len(branches.names)
         entering = []
@@ -143,11 +164,11 @@ class _Program:
             reactive = np.concatenate([-own.imag, -mutual.imag, sign * mutual.real])
             entering.append([self._sparse(values, row, column, count) for values in (active, reactive)])
         at_start, at_end = (
-            sparse.csr_matrix((np.ones(count), (bus, np.arange(count))), shape=(self._buses, count))
+            sparse.csr_array((np.ones(count), (bus, np.arange(count))), shape=(self._buses, count))
             for bus in (branches.start, branches.end)
         )
         scale = np.concatenate([np.full(self._plants, 1 / case.base), np.ones(self._ends[3] - self._plants)])
-        made = sparse.csr_matrix(common.inject * scale)
+        made = sparse.csr_array(common.inject * scale)
         made.resize((self._buses, self._ends[-1]))
         given = self._sparse(
             np.ones(len(self._giving)), self._giving, self._ends[3] + np.arange(len(self._giving)), self._buses
@@ -159,24 +180,9 @@ class _Program:
             ]
         )
         limited = np.flatnonzero(np.isfinite(branches.rate))
-        nothing = sparse.csr_matrix((len(limited), self._ends[-1]))
+        nothing = sparse.csr_array((len(limited), self._ends[-1]))
         cones = [_interleaved([nothing, active[limited], reactive[limited]]) for active, reactive in entering]
         return power, sparse.vstack(cones)
-
-    def _bound_rows(self) -> Any:
-        """Water, then upper and lower bounds of turbined flow, power, deficit, reactive power and squared voltages."""
-        whole = sparse.eye_array(self._ends[-1], format="csr")
-        water = sparse.csr_matrix(self._common.balance)
-        water.resize((self._plants, self._ends[-1]))
-        above, below = self._bounded()
-        return sparse.vstack([water, whole[above], -whole[below]])
-
-    def _bounded(self) -> tuple[Array, Array]:
-        """Columns with an upper and with a lower bound: deficit has none above, hydro buses give any reactive power."""
-        limited = self._ends[3] + np.flatnonzero(~np.isin(self._giving, self.case.hydros.bus))
-        squares = np.arange(self._ends[4], self._ends[5])
-        powers = np.arange(self._ends[3])
-        return np.concatenate([powers[: self._ends[2]], limited, squares]), np.concatenate([powers, limited, squares])
 
     def _angle_rows(self, place: Array, turn: Array) -> Any:
         """``w^i - tan(max) w^r <= 0`` and ``tan(min) w^r - w^i <= 0`` in the direction of the branch."""
@@ -190,7 +196,7 @@ class _Program:
             rows.append(self._sparse(values, row, column, len(kept)))
         return sparse.vstack(rows)
 
-    def _cone_rows(self, pairs: Array) -> Any:
+    def _product_cones(self, pairs: Array) -> Any:
         """``((w_i + w_j) / 2, w^r, w^i, (w_i - w_j) / 2)`` of every pair."""
         count, first = len(pairs), self._ends[4]
         row, half = np.tile(np.arange(count), 2), np.full(count, 0.5)
@@ -204,26 +210,8 @@ class _Program:
         ]
         return _interleaved(parts)
 
-    def _right_hand_side(self, numbers: Numbers) -> Array:
-        case, base = self.case, self.case.base
-        buses, hydros = case.buses, case.hydros
-        lower, upper = np.zeros(self._ends[-1]), np.zeros(self._ends[-1])
-        powers, squares = slice(0, self._ends[2]), slice(self._ends[4], self._ends[5])
-        reactive = slice(self._ends[3], self._ends[4])
-        lower[powers] = np.concatenate([hydros.min_turbine, numbers.least_thermal / base])
-        upper[powers] = np.concatenate([hydros.max_turbine, numbers.most_thermal / base])
-        lower[reactive] = np.maximum(numbers.least_reactive[self._giving] / base, -UNLIMITED)
-        upper[reactive] = np.minimum(numbers.most_reactive[self._giving] / base, UNLIMITED)
-        lower[squares], upper[squares] = buses.min_voltage**2, buses.max_voltage**2
-        above, below = self._bounded()
-        right = self._right.copy()
-        bounds = [numbers.load / base, numbers.reactive_load / base, numbers.available, upper[above], -lower[below]]
-        changed = np.concatenate(bounds)
-        right[: len(changed)] = changed
-        return right
-
     def _sparse(self, values: Array, row: Array, column: Array, rows: int) -> Any:
-        return sparse.csr_matrix((values, (row, column)), shape=(rows, self._ends[-1]))
+        return sparse.csr_array((values, (row, column)), shape=(rows, self._ends[-1]))
 
 
 def _pairs(branches: Branches) -> tuple[Array, Array, Array]:

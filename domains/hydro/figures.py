@@ -39,7 +39,7 @@ def figures(problem: Any) -> Mapping[str, Figure]:
     count = min(PATHS[network], problem.scenario.evaluation.test_instances)
 
     @lru_cache(maxsize=8)
-    def played(policy: Policy, seed: int, split: Any) -> Played:
+    def played(policy: Any, seed: int, split: Any) -> Played:
         return playback.play(problem, policy, seed, split, count)
 
     def replay(policy: Policy, evidence: Evidence) -> Played:

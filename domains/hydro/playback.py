@@ -120,13 +120,13 @@ def merit_bands(case: Case, played: Played, bands: int) -> dict[str, Array]:
     order = np.argsort(case.thermals.cost, kind="stable")
     reached = np.cumsum(case.thermals.max_power[order])
     band = np.minimum(bands - 1, (bands * (reached - 1e-9) / max(reached[-1], 1e-9)).astype(int))
-    found = {}
+    found: dict[str, Array] = {}
     for number in np.unique(band):
         units = order[band == number]
         low, high = case.thermals.cost[units].min(), case.thermals.cost[units].max()
         prices = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
         label = f"thermal, {prices} {case.currency}/MWh"
-        found[label] = found.get(label, 0.0) + played.thermal[:, :, units].sum(axis=2)
+        found[label] = found.get(label, np.zeros(played.cost.shape)) + played.thermal[:, :, units].sum(axis=2)
     return found
 
 
