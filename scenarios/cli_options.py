@@ -28,7 +28,9 @@ Resume = Annotated[str, typer.Option("--resume", metavar="RUN", help="go on with
 Record = Annotated[str, typer.Option("--record", metavar="ROW", help="write the figure of this row into results.json")]
 Out = Annotated[str, typer.Option("--out", metavar="DIR", help="copy the results there as well")]
 Every = Annotated[str, typer.Option("--checkpoint-every", metavar="TIME", help="time between checkpoints")]
-Data = Annotated[str, typer.Option("--data", metavar="FILE", help="your own or published instances")]
+Data = Annotated[
+    str, typer.Option("--data", metavar="PATH", help="your own or published instances: a file, or a folder")
+]
 Policies = Annotated[
     list[str] | None, typer.Option("--policy", metavar="NAME|RUN", help="a baseline, a run, or a saved policy's folder")
 ]

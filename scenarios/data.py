@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from interlock.core.data_home import data_home
 from interlock.core.errors import BadInput, UsageError
-from interlock.scenarios.files import write_bytes
+from interlock.scenarios.files import sha256_of, write_bytes, write_folder
 from interlock.scenarios.plugins import did_you_mean, known_as
 
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """One public data file.
+    """One public data file, or a folder of files.
 
     Attributes:
         name: as in ``interlock data NAME``.
         domain: that reads it.
-        file: its file name.
+        file: its file name, or that of the folder.
         about: what it holds.
         source: where it comes from.
         licence: as its source states it.
         size: bytes.
-        sha256: of the file.
+        sha256: of the file, or of the names and sums of the files of the folder.
         url: where it can be fetched; ``None`` if nobody publishes this very file, so that it is taken from a folder.
+        parts: the files of the folder; empty for a single file. Scenarios find such a folder where ``get`` puts it.
     """
 
     name: str
@@ -37,10 +39,12 @@ class DataSet:
     size: int
     sha256: str
     url: str | None = None
+    parts: tuple[str, ...] = ()
 
 
 _PACKING = "github.com/alexfrom0815/Online-3D-BPP-DRL"
 _ACADEMIC = "academic use only, method patent-protected, says the repository"
+_SYSTEM = ("branches.csv", "buses.csv", "case.json", "generators.csv", "hydros.csv", "inflows.csv")
 
 CATALOGUE: tuple[DataSet, ...] = (
     DataSet(
@@ -83,19 +87,42 @@ CATALOGUE: tuple[DataSet, ...] = (
         size=171_698,
         sha256="f1cf9d6557eb11fcc7efe9409cf8a87495083a112bd9d8699da0fea7aba32e09",
     ),
+    DataSet(
+        name="hydro_bolivia",
+        domain="hydro",
+        file="bolivia",
+        about="Bolivian system: 11 hydro plants, 23 thermal units, 28 buses, 48 x 15 inflow scenarios (converted)",
+        source="github.com/LearningToOptimize/DecisionRules.jl, examples/HydroPowerModels/bolivia",
+        licence="MIT",
+        size=159_717,
+        sha256="4e2cb5742a1fd709ed778ce5b45ac335c7b499706555b1452f7262bd6a4dc44d",
+        parts=_SYSTEM,
+    ),
+    DataSet(
+        name="hydro_case3",
+        domain="hydro",
+        file="case3",
+        about="3 buses, 2 thermal units, 1 hydro plant, 12 x 3 inflow scenarios (converted)",
+        source="github.com/LAMPSPUC/HydroPowerModels.jl, testcases/case3",
+        licence="MIT",
+        size=1_774,
+        sha256="4c446ad9a4829e5854c9701d2fa1255fc6734a56016c1dc5cc99cea89d3ddc69",
+        parts=(*_SYSTEM, "scenarioprobability.csv"),
+    ),
 )
 
 
 def get(name: str, source: Path | None = None, target: Path | None = None) -> Path:
-    """A data file, verified.
+    """A data file or folder, verified.
 
     Args:
         name: of the data set.
         source: folder to take it from; without one it is fetched, if it is published as such.
-        target: folder to put it in; default: the user's cache, from where it need not be fetched twice.
+        target: folder to put it in; default: the user's cache, from where it need not be fetched twice. A single file
+            that is taken from a folder stays there.
 
     Returns:
-        path of the verified file.
+        path of the verified file or folder.
 
     Raises:
         UsageError: no such data set, or it is not in ``source``, or it cannot be fetched.
@@ -109,18 +136,36 @@ def get(name: str, source: Path | None = None, target: Path | None = None) -> Pa
 
 
 def take(entry: DataSet, source: Path, target: Path | None = None) -> Path:
-    """The file from a folder; copied to ``target`` if one is given. Errors as ``get``."""
+    """The file or folder from a folder; copied to ``target`` if one is given. Errors as ``get``."""
     path = source / entry.file
-    if not path.is_file():
-        raise UsageError(f"data set {entry.name}: there is no {entry.file} in {source}")
-    content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
+    if entry.parts and not path.is_dir() and source.name == entry.file:
+        path = source
+    missing = [name for name in entry.parts or (entry.file,) if not (path / name if entry.parts else path).is_file()]
+    if missing:
+        raise UsageError(f"data set {entry.name}: there is no {missing[0]} in {path if entry.parts else source}")
+    found = sha256_of(path, entry.parts)
     if found != entry.sha256:
         raise BadInput(str(path), [f"not data set {entry.name}: sha256 is {found}, expected {entry.sha256}"])
+    if entry.parts:
+        return _copy_folder(entry, path, target if target is not None else data_home() / entry.domain)
     if target is None:
         return path
-    write_bytes(target / entry.file, content)
+    write_bytes(target / entry.file, path.read_bytes())
     return target / entry.file
+
+
+def _copy_folder(entry: DataSet, path: Path, target: Path) -> Path:
+    """A copy of the parts of a folder; the folder itself if it is where it belongs already."""
+    copy = target / entry.file
+    if copy.resolve() == path.resolve():
+        return path
+
+    def fill(folder: Path) -> None:
+        for name in entry.parts:
+            shutil.copyfile(path / name, folder / name)
+
+    write_folder(copy, fill)
+    return copy
 
 
 def fetch(entry: DataSet, target: Path | None = None) -> Path:
@@ -128,17 +173,21 @@ def fetch(entry: DataSet, target: Path | None = None) -> Path:
     if entry.url is None:
         raise UsageError(
             f"data set {entry.name} is a conversion that nobody publishes in this form: take it from a folder with "
-            f"--from DIR that holds {entry.file}; its origin is {entry.source}"
+            f"--from DIR that holds {_what(entry)}; its origin is {entry.source}"
         )
     import pooch
 
-    folder = target if target is not None else Path(pooch.os_cache("interlock"))
+    folder = target if target is not None else data_home()
     try:
         return Path(pooch.retrieve(entry.url, f"sha256:{entry.sha256}", fname=entry.file, path=folder))
     except ValueError as error:
         raise BadInput(entry.url, [" ".join(str(error).split())]) from error
     except OSError as error:
         raise UsageError(f"data set {entry.name} cannot be fetched from {entry.url}: {error}") from error
+
+
+def _what(entry: DataSet) -> str:
+    return f"{entry.file}/ ({', '.join(entry.parts)})" if entry.parts else entry.file
 
 
 def described(entry: DataSet) -> dict[str, Any]:
@@ -150,7 +199,7 @@ def listing() -> str:
     """The catalogue for people."""
     lines = []
     for entry in CATALOGUE:
-        how = "fetched on request" if entry.url else f"from a folder: --from DIR that holds {entry.file}"
+        how = "fetched on request" if entry.url else f"from a folder: --from DIR that holds {_what(entry)}"
         lines += [
             f"{entry.name} ({entry.size / 1024:.0f} KiB)",
             f"  {entry.about}",

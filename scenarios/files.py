@@ -1,10 +1,11 @@
 """Writing files so that a reader never sees half of one: into a temporary neighbour first, then renamed."""
 
+import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,21 @@ def check_folder(path: Path, option: str) -> None:
             if not place.is_dir():
                 raise UsageError(f"{option} {path}: {place} is there and is not a folder")
             return
+
+
+def sha256_of(path: Path, names: Sequence[str] | None = None) -> str:
+    """SHA-256 of a file, or of the names and sums of the files of a folder.
+
+    Args:
+        path: the file or folder.
+        names: files of the folder that count; default: all that are directly in it.
+    """
+    if path.is_dir():
+        files = sorted(file.name for file in path.iterdir() if file.is_file()) if names is None else sorted(names)
+        lines = [f"{name} {sha256_of(path / name)}\n" for name in files]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -7,7 +7,6 @@ killed anywhere goes on to the same result as one that was not.
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import shutil
 import time
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from interlock.core.errors import BadInput, Interrupted, NotExportable, UsageError
 from interlock.core.problem import DomainInfo, MethodInfo
 from interlock.scenarios import machine, plugins
-from interlock.scenarios.files import check_folder, write_bytes, write_folder, write_text
+from interlock.scenarios.files import check_folder, sha256_of, write_bytes, write_folder, write_text
 from interlock.scenarios.loading import Method
 from interlock.scenarios.policies import LAST_FOLDER, chosen, load_policy, named_policy, needing, policies_of
 from interlock.scenarios.screen import Screen
@@ -112,7 +111,7 @@ def problem_of(domain: DomainInfo, folder: RunFolder, *, with_data: bool = True)
     data, began_with = folder.record.get("data"), folder.record.get("data_sha256")
     if not data or not with_data:
         return build_problem(domain, scenario_of(domain, folder))
-    if began_with is not None and Path(data).is_file() and (now := _sha256(Path(data))) != began_with:
+    if began_with is not None and Path(data).exists() and (now := sha256_of(Path(data))) != began_with:
         raise BadInput(data, [f"has changed since run {folder.id} began: its SHA-256 was {began_with}, it is {now}"])
     return build_problem(domain, scenario_of(domain, folder), Path(data))
 
@@ -169,7 +168,7 @@ def start(
         "policies": list(policies),
         "trained_by": _trained_by(policies[0], problem, store) if verb == "evaluate" else None,
         "data": str(data.resolve()) if data else None,
-        "data_sha256": _sha256(data) if data else None,
+        "data_sha256": sha256_of(data) if data else None,
         "versions": machine.versions(),
         "git": machine.commit(),
         "machine": machine.machine(),
@@ -449,11 +448,6 @@ def _method_of(folder: RunFolder) -> Method | None:
         return None
     info: MethodInfo = plugins.load("methods", record["method_plugin"])
     return Method(record["method"], info, plugins.resolve(info.config).model_validate(record["settings"]))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _over_all(update: Callable[..., None], policies: int) -> Callable[[str, int, int], None]:

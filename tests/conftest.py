@@ -34,6 +34,15 @@ def packing_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def hydro_data() -> Path:
+    """The published hydrothermal systems, where they are at hand."""
+    folder = DATA / "hydro"
+    if not folder.is_dir():
+        pytest.skip(f"no data in {folder.relative_to(ROOT.parent)} beside the checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def third_party(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder into which the example package and the broken one are installed, as pip installs them for users."""
     target = tmp_path_factory.mktemp("site")

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from interlock.core.errors import BadInput, UsageError
 from interlock.domains.hydro.case import Array, Branches, Buses, Case, Hydros, Thermals
 
-_PARTS: dict[str, type] = {"hydros": Hydros, "thermals": Thermals, "buses": Buses, "branches": Branches}
+_PARTS: dict[str, type[Any]] = {"hydros": Hydros, "thermals": Thermals, "buses": Buses, "branches": Branches}
 _WHOLE = ("bus", "start", "end")
 _TRUTH = ("reference", "turbined_to", "spilled_to")
 _COMPLEX = ("start_shunt", "end_shunt")
@@ -23,10 +24,10 @@ _COMPLEX = ("start_shunt", "end_shunt")
 def case_to_json(case: Case) -> dict[str, Any]:
     """Every value of a system, JSON-ready; complex numbers as pairs, no limit (``inf``) as ``null``."""
     values: dict[str, Any] = {}
-    for name in Case.__dataclass_fields__:
+    for name in _fields(Case):
         value = getattr(case, name)
         if name in _PARTS:
-            values[name] = {field: _plain(getattr(value, field)) for field in _PARTS[name].__dataclass_fields__}
+            values[name] = {field: _plain(getattr(value, field)) for field in _fields(_PARTS[name])}
         else:
             values[name] = _plain(value)
     return values
@@ -43,18 +44,20 @@ def case_from_json(values: Mapping[str, Any]) -> Case:
     for name, part in _PARTS.items():
         given = values.get(name)
         if not isinstance(given, Mapping):
-            problems.append(f"{name}: expected a mapping with {', '.join(part.__dataclass_fields__)}")
+            problems.append(f"{name}: expected a mapping with {', '.join(_fields(part))}")
             continue
         parts[name] = _part(name, part, given, problems)
     plants, buses = (len(_names(values, part)) for part in ("hydros", "buses"))
-    scalars = {name: _scalar(values, name, problems) for name in ("stage_hours", "deficit_cost", "base")}
+    scalars: dict[str, Any] = {
+        name: _scalar(values, name, problems) for name in ("stage_hours", "deficit_cost", "base")
+    }
     inflows = _array("inflows", values.get("inflows"), float, problems, (-1, -1, plants))
     probabilities = _array("probabilities", values.get("probabilities"), float, problems, inflows.shape[:2])
     load, worth = values.get("stage_load"), values.get("terminal_value")
     stage_load = None if load is None else _array("stage_load", load, float, problems, (-1, buses))
     terminal = None if worth is None else _array("terminal_value", worth, float, problems, (plants,))
     outages = _array("outages", values.get("outages") or np.zeros((0, 3)), int, problems, (-1, 3))
-    problems += [f"{name}: unknown" for name in values if name not in Case.__dataclass_fields__]
+    problems += [f"{name}: unknown" for name in values if name not in _fields(Case)]
     if problems:
         raise BadInput(f"system {values.get('name', '')}".rstrip(), problems)
     return Case(
@@ -96,9 +99,15 @@ def write_case(case: Case, folder: Path) -> None:
 # ---------------------------------------------------------------------------------------------- JSON
 
 
+def _fields(part: type[Any]) -> list[str]:
+    return [field.name for field in fields(part)]
+
+
 def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(entry) for entry in value]
     if not isinstance(value, np.ndarray):
-        return [list(entry) if isinstance(entry, tuple) else entry for entry in value] if _is_tuple(value) else value
+        return value
     if np.iscomplexobj(value):
         return [[entry.real, entry.imag] for entry in value.tolist()]
     if value.dtype.kind == "f" and np.isinf(value).any():
@@ -106,15 +115,11 @@ def _plain(value: Any) -> Any:
     return value.tolist()
 
 
-def _is_tuple(value: Any) -> bool:
-    return isinstance(value, tuple)
-
-
-def _part(name: str, part: type, given: Mapping[str, Any], problems: list[str]) -> Any:
+def _part(name: str, part: type[Any], given: Mapping[str, Any], problems: list[str]) -> Any:
     names = tuple(str(entry) for entry in given.get("names") or ())
     count = len(names)
     arrays: dict[str, Any] = {"names": names}
-    for field in part.__dataclass_fields__:  # type: ignore[attr-defined]
+    for field in _fields(part):
         place = f"{name}.{field}"
         if field == "names":
             continue
@@ -125,7 +130,7 @@ def _part(name: str, part: type, given: Mapping[str, Any], problems: list[str]) 
         kind = int if field in _WHOLE else bool if field in _TRUTH else float
         square = field in ("turbined_to", "spilled_to")
         arrays[field] = _array(place, given.get(field), kind, problems, (count, count) if square else (count,))
-    problems += [f"{name}.{field}: unknown" for field in given if field not in part.__dataclass_fields__]  # type: ignore[attr-defined]
+    problems += [f"{name}.{field}: unknown" for field in given if field not in _fields(part)]
     return part(**arrays)
 
 
@@ -149,7 +154,7 @@ def _array(place: str, value: Any, kind: type, problems: list[str], shape: tuple
     if kind is float and isinstance(value, list):
         value = [np.inf if entry is None else entry for entry in value]
     try:
-        array = np.array(value, kind) if np.size(value) else np.zeros([max(0, size) for size in shape], kind)
+        array: Array = np.array(value, kind) if np.size(value) else np.zeros([max(0, size) for size in shape], kind)
     except (TypeError, ValueError):
         array = np.zeros(0)
     fits = array.ndim == len(shape) and all(size in (-1, found) for size, found in zip(shape, array.shape, strict=True))

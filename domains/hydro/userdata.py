@@ -19,6 +19,7 @@ from interlock.core.errors import BadInput
 from interlock.domains.hydro.case import HOURLY_VOLUME, Array, Case
 from interlock.domains.hydro.tables import Table
 from interlock.domains.hydro.userdata_series import (
+    MAX_GRID,
     read_history,
     read_inflows,
     read_outages,
@@ -117,10 +118,13 @@ def _read_head(folder: Path, problems: list[str], notes: list[str]) -> Head:
             f"case.json: flow_to_volume_hm3_per_m3s is {given:g}, but stage_hours {hours:g} means "
             f"{HOURLY_VOLUME:g} x {hours:g} = {HOURLY_VOLUME * hours:g} hm3 per m3/s: correct one or leave it out"
         )
-    counts = {}
+    counts: dict[str, int] = {}
     for name in ("cycle_stages", "scenarios", "n_hydro", "n_bus", "n_branch", "n_gen"):
-        if name in values:
-            counts[name] = int(_entry(values, name, "", problems, default=0))
+        value = values.get(name)
+        if isinstance(value, int) and 1 <= value <= MAX_GRID:
+            counts[name] = value
+        elif name in values:
+            problems.append(f"case.json: {name} is {value!r}, expected a whole number from 1 to {MAX_GRID}")
     forced = values.get("force_deficit_cost", False)
     if not isinstance(forced, bool):
         problems.append(f"case.json: force_deficit_cost is {forced!r}, expected true or false")
@@ -151,9 +155,9 @@ def _stage_hours(values: dict[str, Any], problems: list[str]) -> float:
 
 def _entry(values: dict[str, Any], name: str, unit: str, problems: list[str], *, default: float | None = None) -> float:
     """A number above 0; NaN and a problem where it is not one."""
-    value = values.get(name, default)
+    value: Any = values.get(name, default)
     if (_is_number(value) and value > 0) or (name not in values and default is not None):
-        return float(value)  # type: ignore[arg-type]
+        return float(value)
     found = f"is {value!r}" if name in values else "is missing"
     problems.append(f"case.json: {name} {found}, expected a number{f' of {unit}' if unit else ''} above 0")
     return float("nan")

@@ -45,14 +45,14 @@ def address(tmp_path: Path) -> Iterator[str]:
 
 
 def test_the_published_files_are_the_catalogued_ones(packing_data: Path):
-    for entry in data.CATALOGUE:
+    for entry in (entry for entry in data.CATALOGUE if entry.domain == "bin_packing"):
         path = data.get(entry.name, packing_data)
         assert path == packing_data / entry.file
         assert path.stat().st_size == entry.size
 
 
 def test_every_entry_says_where_it_comes_from_and_under_which_licence():
-    assert len({entry.name for entry in data.CATALOGUE}) == len(data.CATALOGUE) == 4
+    assert len({entry.name for entry in data.CATALOGUE}) == len(data.CATALOGUE) == 6
     for entry in data.CATALOGUE:
         assert all((entry.domain, entry.file, entry.about, entry.source, entry.licence))
         assert len(entry.sha256) == 64
@@ -68,6 +68,58 @@ def test_taking_from_a_folder(tmp_path: Path):
     assert copied.read_bytes() == CONTENT
     with pytest.raises(UsageError, match=r"there is no mine\.csv in"):
         data.take(SET, tmp_path / "nowhere")
+
+
+SYSTEM = replace(
+    SET,
+    name="system",
+    domain="hydro",
+    file="system",
+    parts=("a.csv", "b.csv"),
+    # of the lines "NAME SUM" in the order of the names
+    sha256=hashlib.sha256(
+        "".join(f"{n} {hashlib.sha256(c).hexdigest()}\n" for n, c in (("a.csv", b"1\n"), ("b.csv", b"2\n"))).encode()
+    ).hexdigest(),
+)
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Path:
+    """A folder that holds the folder of a data set, and something else in it."""
+    folder = tmp_path / "here" / "system"
+    folder.mkdir(parents=True)
+    for name, content in (("a.csv", "1\n"), ("b.csv", "2\n"), ("notes.txt", "mine")):
+        (folder / name).write_text(content)
+    return tmp_path / "here"
+
+
+def test_a_folder_goes_where_scenarios_find_it(system: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("INTERLOCK_DATA", str(tmp_path / "store"))
+    for source in (system, system / "system"):
+        copied = data.take(SYSTEM, source)
+        assert copied == tmp_path / "store" / "hydro" / "system"
+        assert sorted(file.name for file in copied.iterdir()) == ["a.csv", "b.csv"]
+    assert data.take(SYSTEM, tmp_path / "store" / "hydro") == copied
+    assert data.take(SYSTEM, system, tmp_path / "else") == tmp_path / "else" / "system"
+
+
+def test_a_folder_with_a_file_missing_or_changed_is_refused(system: Path, tmp_path: Path):
+    (system / "system" / "b.csv").write_text("3\n")
+    with pytest.raises(BadInput, match="not data set system"):
+        data.take(SYSTEM, system, tmp_path / "else")
+    (system / "system" / "b.csv").unlink()
+    with pytest.raises(UsageError, match=r"there is no b\.csv in"):
+        data.take(SYSTEM, system, tmp_path / "else")
+    assert not (tmp_path / "else").exists()
+    with pytest.raises(UsageError, match=r"holds bolivia/ \(branches\.csv, buses\.csv, case\.json"):
+        data.get("hydro-bolivia")
+
+
+def test_the_published_systems_are_the_catalogued_ones(hydro_data: Path, tmp_path: Path):
+    for entry in (entry for entry in data.CATALOGUE if entry.domain == "hydro"):
+        path = data.get(entry.name, hydro_data, tmp_path)
+        assert path == tmp_path / entry.file
+        assert sum(file.stat().st_size for file in path.iterdir()) == entry.size
 
 
 def test_another_file_of_the_same_name_is_refused(tmp_path: Path):
