@@ -51,6 +51,9 @@ class Highs:
 
     def solve(self, program: LinearProgram | QuadraticProgram, *, time_limit: float | None = None) -> Solution:
         """Solve a program; see the interface."""
+        missing = self.abilities.missing(program)
+        if missing:
+            return Solution("unsupported", message=f"HiGHS does not solve {missing}")
         try:
             highs = _loaded(program, self.options)
         except ValueError as error:
