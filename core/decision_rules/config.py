@@ -48,6 +48,16 @@ class MultiplierSettings(Settings):
     margin: float = Field(0.1, ge=0, lt=1, description="share of the limit that training stays below it")
 
 
+class ScoreSettings(Settings):
+    """The score function beside prices: what disturbed rollouts cost, for costs that jump. Pairs: first and last."""
+
+    begin: int = Field(200, ge=0, description="updates by prices alone before it sets in")
+    ramp: int = Field(300, ge=0, description="updates in which its weight grows")
+    price_weight: float = Field(0.5, ge=0, le=1, description="weight of the gradient by prices after the ramp")
+    deviation: tuple[float, float] = Field((0.1, 1.0), description="standard deviation of the disturbed raw numbers")
+    rollouts: tuple[int, int] = Field((2, 8), description="disturbed rollouts per path, at least 2")
+
+
 class RuleConfig(Settings):
     """Settings of two-stage decision rules."""
 
@@ -70,6 +80,7 @@ class RuleConfig(Settings):
     penalty: float | None = Field(
         None, gt=0, description="price of a missed unit of target; null: twice the dearest recourse"
     )
+    score: ScoreSettings | None = Field(None, description="with strict targets: null, or how costs that jump are seen")
     multipliers: MultiplierSettings = MultiplierSettings()
     validate_every: int = Field(25, ge=1, description="updates between looks at the validation paths")
     pretraining_share: float = Field(0.3, gt=0, lt=1, description="of a time budget that pretraining may use")

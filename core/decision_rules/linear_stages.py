@@ -1,6 +1,6 @@
 """Linear stage programs with strict targets, solved in batches by warm sessions of any solver."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
@@ -79,6 +79,13 @@ class LinearStages:
             with ThreadPoolExecutor(self._threads) as pool:
                 list(pool.map(work, self._jobs(stage)))
         return answer
+
+    def state(self) -> dict[str, Array]:
+        """Nothing: every chunk begins from the same basis."""
+        return {}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Nothing to know again."""
 
     def _jobs(self, stage: Array) -> Iterator[tuple[int, Array]]:
         kind = self._kind[stage]

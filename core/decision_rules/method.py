@@ -18,6 +18,7 @@ from interlock.core.actor_critic.steps import optimiser_state, part, prefixed, r
 from interlock.core.decision_rules.config import MultiplierSettings, PhaseSettings, RuleConfig
 from interlock.core.decision_rules.contract import DecisionProgram
 from interlock.core.decision_rules.policy import RulePolicy, RuleProblem, build_network
+from interlock.core.decision_rules.score_function import mixed_rollout
 from interlock.core.decision_rules.soft import SoftWindows, soft_rollout
 from interlock.core.decision_rules.strict import Rollout, quick_rollout, strict_rollout
 from interlock.core.environment import Array
@@ -120,6 +121,11 @@ class _Training:
 
     def _rollout(self) -> Roll:
         config, program, network = self.config, self.program, self.policy.network
+        score = config.score
+        if config.rollout == "strict" and score is not None:
+            return lambda noise, prices: mixed_rollout(
+                program, network, self.solver, noise, prices, score, self.done - self.phases[0], self.rng
+            )
         if config.rollout == "strict":
             return lambda noise, prices: strict_rollout(program, network, self.solver, noise, prices)
         window = {"stagewise": 1, "windowed": config.window, "deterministic_equivalent": None}[config.rollout]
