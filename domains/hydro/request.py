@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -271,11 +272,11 @@ def _history(
         got = f"{len(rows)} rows" if isinstance(rows, (list, tuple)) else shown(rows)
         problems.append(f"inflow_history_m3s: got {got}, expected at most {most}, oldest first, of {len(plants)} m3/s")
         return none, 0
-    quick = [_quick(row, len(plants)) for row in rows]
-    found = [
-        _vector(problems, f"inflow_history_m3s.{k}", row, plants, "m3/s") if known is None else known
-        for k, (row, known) in enumerate(zip(rows, quick, strict=True))
-    ]
+    if all(type(row) is list and len(row) == len(plants) for row in rows):
+        quick = _quick(list(chain.from_iterable(rows)), len(rows) * len(plants))
+        if quick is not None:
+            return quick.reshape(-1, len(plants)), len(rows)
+    found = [_vector(problems, f"inflow_history_m3s.{k}", row, plants, "m3/s") for k, row in enumerate(rows)]
     good = [row for row in found if row is not None]
     return (np.array(good) if good else none), len(good)
 
