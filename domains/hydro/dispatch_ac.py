@@ -9,12 +9,10 @@ With voltages :math:`V_i e^{j\theta_i}` in per unit and the two-port of every br
 The reactive balance is hard; active power can be missing at every bus with load. The program is not convex: what Ipopt
 finds is a local minimum, and its prices are those of that minimum. It is built once; stages differ in parameters and
 bounds only, and every solve starts from the flat profile, so that no answer depends on the one before.
-
-CasADi counts the multiplier of ``g <= upper`` positive where raising ``upper`` lowers the cost, so a price
-``dQ/d(upper)`` is minus its ``lam_g``.
 """
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -24,19 +22,13 @@ from interlock.domains.hydro.case import Array, Case
 from interlock.domains.hydro.dispatch import DispatchBatch
 from interlock.domains.hydro.dispatch_power import Answer, Numbers, PowerStage
 from interlock.domains.hydro.power_flow import admittances
+from interlock.solvers.casadi import Casadi, NonlinearProgram, NonlinearSession
 
 RELAXED = 4.0
 """Factor on the branches' limits with which a stage is solved first when the flat start fails."""
 
-_OPTIONS: dict[str, Any] = {
-    "print_time": False,
-    "error_on_fail": False,
-    "ipopt.print_level": 0,
-    "ipopt.sb": "yes",
-    "ipopt.tol": 1e-8,
-    "ipopt.acceptable_iter": 0,
-    "ipopt.max_iter": 300,
-}
+_OPTIONS = {"tol": 1e-8, "acceptable_iter": 0, "max_iter": 300, "bound_relax_factor": 1e-8}
+"""Of Ipopt. Bounds are relaxed by a hair, so that a plant that must keep all its water leaves an inside."""
 
 
 class AcDispatch:
@@ -51,6 +43,8 @@ class AcDispatch:
     """
 
     def __init__(self, case: Case, horizon: int):
+        if find_spec(Casadi.package) is None:
+            raise MissingExtra("network ac", Casadi.extra)
         self.common = PowerStage(case, horizon)
         self._program = _Program(self.common)
 
@@ -76,10 +70,8 @@ class _Program:
     """The program of a stage; columns ``q, p, delta, reactive, V, theta``, rows as in ``_rows``. Powers per unit."""
 
     def __init__(self, common: PowerStage):
-        try:
-            import casadi
-        except ImportError as error:
-            raise MissingExtra("network ac", "hydro-ac") from error
+        import casadi
+
         case = common.case
         self.case = case
         self._plants, self._units = len(case.hydros.names), len(case.thermals.names)
@@ -95,9 +87,8 @@ class _Program:
         cost = casadi.dot(hydros.cost * hydros.production, turbined)
         cost += case.base * (casadi.dot(case.thermals.cost, thermal) + price * casadi.sum1(missing))
         rows = self._rows(casadi, common, parts)
-        self._solver = casadi.nlpsol(
-            "stage", "ipopt", {"x": casadi.vertcat(*parts), "p": price, "f": cost, "g": casadi.vertcat(*rows)}, _OPTIONS
-        )
+        program = NonlinearProgram(casadi.vertcat(*parts), price, cost, casadi.vertcat(*rows))
+        self._session = NonlinearSession(program, _OPTIONS)
 
     def _rows(self, casadi: Any, common: PowerStage, parts: list[Any]) -> list[Any]:
         """Water, active and reactive power at every bus, squared limits at from and to buses, angle differences."""
@@ -139,19 +130,21 @@ class _Program:
 
     def solve(self, numbers: Numbers) -> Answer:
         """From the flat profile; then from the answer with wider limits of the branches; else a failure."""
-        bounds = self._bounds(numbers)
+        price, (bounds, row_bounds) = np.array([numbers.deficit_price]), self._bounds(numbers)
         start = self._flat(bounds)
-        result = self._solver(x0=start, p=numbers.deficit_price, **bounds)
-        tried = [str(self._solver.stats()["return_status"])]
-        if not self._solver.stats()["success"]:
-            wide = {**bounds, "ubg": self._widened(bounds["ubg"])}
-            start = self._solver(x0=start, p=numbers.deficit_price, **wide)["x"]
-            result = self._solver(x0=start, p=numbers.deficit_price, **bounds)
-            tried.append(str(self._solver.stats()["return_status"]))
-        failure = "" if self._solver.stats()["success"] else f"Ipopt: {', then '.join(tried)}"
-        return self._answer(np.array(result["x"]).ravel(), np.array(result["lam_g"]).ravel(), failure)
+        found = self._session.solve(start, price, bounds, row_bounds)
+        tried = [found.message]
+        if found.x is None:
+            easier = self._session.solve(start, price, bounds, (row_bounds[0], self._widened(row_bounds[1])))
+            if easier.x is not None:
+                found = self._session.solve(easier.x, price, bounds, row_bounds)
+            tried += [f"with {RELAXED:g} times the limits {easier.message}", f"from there {found.message}"]
+        if found.x is None or found.row_duals is None:
+            none = np.zeros(0)
+            return Answer(none, none, none, none, none, none, failure=f"Ipopt: {', '.join(tried)}")
+        return self._answer(found.x, found.row_duals)
 
-    def _bounds(self, numbers: Numbers) -> dict[str, Array]:
+    def _bounds(self, numbers: Numbers) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         case, base = self.case, self.case.base
         hydros, buses, branches = case.hydros, case.buses, case.branches
         fixed = np.where(buses.reference, 0.0, np.inf)
@@ -159,28 +152,31 @@ class _Program:
         least_reactive, most_reactive = numbers.least_reactive[self._giving], numbers.most_reactive[self._giving]
         limit = (branches.rate[self._limited] / base) ** 2
         balance = [numbers.load / base, numbers.reactive_load / base]
-        return {
-            "lbx": np.concatenate(
+        bounds = (
+            np.concatenate(
                 [hydros.min_turbine, numbers.least_thermal / base, np.zeros(self._loaded), least_reactive / base,
                  buses.min_voltage, -fixed]
             ),
-            "ubx": np.concatenate(
+            np.concatenate(
                 [hydros.max_turbine, numbers.most_thermal / base, most_missing, most_reactive / base,
                  buses.max_voltage, fixed]
             ),
-            "lbg": np.concatenate(
+        )  # fmt: skip
+        row_bounds = (
+            np.concatenate(
                 [np.full(self._plants, -np.inf), *balance, np.full(2 * len(limit), -np.inf), branches.min_angle]
             ),
-            "ubg": np.concatenate([numbers.available, *balance, limit, limit, branches.max_angle]),
-        }  # fmt: skip
+            np.concatenate([numbers.available, *balance, limit, limit, branches.max_angle]),
+        )  # fmt: skip
+        return bounds, row_bounds
 
-    def _flat(self, bounds: Mapping[str, Array]) -> Array:
+    def _flat(self, bounds: tuple[Array, Array]) -> Array:
         """All voltages at 1 (or the nearest allowed), angles at 0, half of every plant's power."""
         start = np.zeros(self._ends[-1])
         voltages = slice(self._ends[4], self._ends[5])
         powers = slice(0, self._ends[2])
-        start[powers] = (bounds["lbx"][powers] + bounds["ubx"][powers]) / 2
-        start[voltages] = np.clip(1.0, bounds["lbx"][voltages], bounds["ubx"][voltages])
+        start[powers] = (bounds[0][powers] + bounds[1][powers]) / 2
+        start[voltages] = np.clip(1.0, bounds[0][voltages], bounds[1][voltages])
         return start
 
     def _widened(self, upper: Array) -> Array:
@@ -189,15 +185,14 @@ class _Program:
         wide[first : first + 2 * len(self._limited)] *= RELAXED**2
         return wide
 
-    def _answer(self, x: Array, multipliers: Array, failure: str) -> Answer:
+    def _answer(self, x: Array, prices: Array) -> Answer:
         base = self.case.base
         turbined, thermal, missing, _, magnitude, angle = np.split(x, self._ends[1:-1])
         return Answer(
             turbined=np.clip(turbined, self.case.hydros.min_turbine, self.case.hydros.max_turbine),
             thermal=base * thermal,
             deficit=base * missing,
-            water_price=-multipliers[: self._plants],
-            nodal_price=-multipliers[self._plants : self._plants + self._buses] / base,
+            water_price=prices[: self._plants],
+            nodal_price=prices[self._plants : self._plants + self._buses] / base,
             voltage=magnitude * np.exp(1j * angle),
-            failure=failure,
         )

@@ -42,7 +42,7 @@ def figures(problem: Any) -> Mapping[str, Figure]:
     def played(policy: Any, seed: int, split: Any) -> Played:
         return playback.play(problem, policy, seed, split, count)
 
-    def replay(policy: Policy, evidence: Evidence) -> Played:
+    def replay(policy: Any, evidence: Evidence) -> Played:
         return played(policy, evidence.seed, evidence.split)
 
     drawn = f"the first {count} held-out inflow paths"
