@@ -10,40 +10,21 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from interlock.core.decision import VectorContract
-from interlock.core.environment import Array, Observation
 from interlock.core.errors import BadInput, UsageError
-from interlock.core.request import as_integer, shown
+from interlock.core.request import shown
 from interlock.operations.audit import AuditLog, audit_line, default_path
 from interlock.operations.bundle import Bundle, read_bundle
 from interlock.operations.contract import in_words
+from interlock.operations.mind import Mind
 from interlock.operations.requests import read_requests
-from interlock.operations.scorer import Memory, Runner, open_scorer
+from interlock.operations.scorer import Runner
 
 VOLATILE = ("latency_ms", "alternatives")
 """What a self-test does not compare: time, and the order of positions that score alike on another processor."""
-
-
-@dataclass(frozen=True, slots=True)
-class Thought:
-    """What the policy came to.
-
-    Attributes:
-        proposal: its action before any check; ``None`` if it has none.
-        output: its scores or its output vector; ``None`` if they may not be used.
-        hidden_state: what it remembers for the next request; ``None`` without a memory.
-    """
-
-    proposal: Any | None = None
-    output: Array | None = None
-    hidden_state: dict[str, Any] | None = None
 
 
 class Decider:
@@ -61,16 +42,13 @@ class Decider:
         self.bundle: Bundle = read_bundle(Path(path))
         self.contract = self.bundle.contract
         self.policy_hash = self.bundle.policy_hash
-        scorer = open_scorer(self.bundle, runner)
-        self._step = None if scorer is None else scorer.step
-        self._start: Memory = {} if scorer is None else scorer.start
-        rule = self.bundle.manifest["scorer"].get("rule")
-        if scorer is None and rule not in self.contract.fallbacks():
-            known = ", ".join(self.contract.fallbacks()) or "none"
-            raise BadInput(f"bundle {path}", [f"scorer.rule: {shown(rule)} is unknown; the domain has {known}"])
-        request = self.contract.parse(self.contract.sample_requests(1, 0)[0])
+        self.mind = Mind(self.bundle, runner)
+        if self.mind.rule not in (None, *self.contract.fallbacks()):
+            known = ", ".join(self.contract.fallbacks())
+            problem = f"scorer.rule: {shown(self.mind.rule)} is unknown; the domain has {known}"
+            raise BadInput(f"bundle {path}", [problem])
         try:
-            self._output(request, self.contract.observation(request), self._start)
+            self.mind.read(self.contract, self.contract.parse(self.contract.sample_requests(1, 0)[0]))
         except Exception as error:
             raise BadInput(f"bundle {path}", [f"the scorer fails on a valid request: {in_words(error)}"]) from error
 
@@ -81,7 +59,7 @@ class Decider:
             if not isinstance(request, Mapping):
                 raise BadInput("request", [f"got {shown(request)}, expected an object"])
             parsed = self.contract.parse(request)
-            self._check_hidden_state(request.get("hidden_state"))
+            self.mind.check(request.get("hidden_state"))
         except BadInput as error:
             return self.invalid(error.problems, started)
         except Exception as error:
@@ -101,15 +79,16 @@ class Decider:
     def selftest(self) -> list[str]:
         """Decide the bundled requests again; every difference from the bundled answers, in words."""
         differences: list[str] = []
+        volatile = {*VOLATILE, *getattr(self.contract, "ambiguous", ())}
         for k, case in enumerate(self.bundle.selftest):
-            answer = {name: value for name, value in self.decide(case["request"]).items() if name not in VOLATILE}
-            expected = {name: value for name, value in case["answer"].items() if name not in VOLATILE}
+            answer = {name: value for name, value in self.decide(case["request"]).items() if name not in volatile}
+            expected = {name: value for name, value in case["answer"].items() if name not in volatile}
             _compare(differences, f"request {k}", expected, json.loads(json.dumps(answer)))
         return differences
 
     def _release(self, raw: Mapping[str, Any], request: Any, started: float) -> dict[str, Any]:
         notes: list[str] = []
-        thought = self._think(raw, request, started, notes)
+        thought = self.mind.think(self.contract, raw, request, started, notes)
         found = {"proposal": _plain(thought.proposal)}
         if thought.hidden_state is not None:
             found["hidden_state"] = thought.hidden_state
@@ -118,10 +97,10 @@ class Decider:
             attempts.append(("policy", lambda: thought.proposal))
             attempts.append(("projection", partial(self.contract.project, request, thought.output)))
         for name, rule in self.contract.fallbacks().items():
-            own = self._step is None and name == self.bundle.manifest["scorer"]["rule"]
-            attempts.insert(
-                0 if own else len(attempts), ("policy" if own else f"fallback:{name}", partial(rule, request))
-            )
+            if name == self.mind.rule:
+                attempts.insert(0, ("policy", partial(rule, request)))
+            else:
+                attempts.append((f"fallback:{name}", partial(rule, request)))
         for source, attempt in attempts:
             try:
                 action = attempt()
@@ -140,95 +119,6 @@ class Decider:
         domain_part = self.contract.refuse(request)
         notes.append(domain_part["refuse"]["reason"])
         return {**domain_part, "status": "refused", "reason": "; ".join(notes), **found}
-
-    def _think(self, raw: Mapping[str, Any], request: Any, started: float, notes: list[str]) -> Thought:
-        """What the policy proposes; with a note where it failed or came too late."""
-        if self._step is None:
-            return Thought()
-        try:
-            observation = self.contract.observation(request)
-            if "action_mask" in observation and not observation["action_mask"].any():
-                return Thought()
-            remembered = raw.get("hidden_state")
-            memory, steps = self._start, 0
-            if remembered is not None:
-                memory, steps = self._recalled(remembered), int(remembered["steps"])
-            output, memory, read = self._output(request, observation, memory)
-            proposal = self._proposal(request, observation, output)
-        except Exception as error:
-            notes.append(f"the scorer failed: {in_words(error)}")
-            return Thought()
-        if proposal is None:
-            notes.append("the scorer failed: it gave no number for any allowed action")
-            return Thought()
-        hidden_state = None
-        if memory:
-            arrays = {name: np.ravel(values).tolist() for name, values in memory.items()}
-            hidden_state = {"policy_hash": self.policy_hash, "steps": steps + read, **arrays}
-        elapsed, deadline_ms = (time.perf_counter() - started) * 1000, raw.get("deadline_ms")
-        if deadline_ms is not None and elapsed > deadline_ms:
-            notes.append(f"deadline of {float(deadline_ms):g} ms missed: the policy took {elapsed:.1f} ms")
-            return Thought(proposal, None, hidden_state)
-        return Thought(proposal, output, hidden_state)
-
-    def _output(self, request: Any, observation: Observation, memory: Memory) -> tuple[Array, Memory, int]:
-        """The policy's output, what it remembers next, and how many observations it read."""
-        step = self._step
-        if step is None:
-            return np.zeros(0), memory, 0
-        earlier = self.contract.history(request) if memory and isinstance(self.contract, VectorContract) else ()
-        for view in earlier:
-            _, memory = step(view, memory)
-        found, memory = step(observation, memory)
-        output = np.asarray(found)
-        if "action_mask" in observation:
-            expected = observation["action_mask"][0].shape
-            if output.shape != expected:
-                raise ValueError(f"scores of shape {output.shape}, expected {expected}")
-        if not all(np.isfinite(values).all() for values in memory.values()):
-            raise ValueError("its memory is not finite")
-        return output, memory, len(earlier) + 1
-
-    def _proposal(self, request: Any, observation: Observation, output: Array) -> Any | None:
-        if isinstance(self.contract, VectorContract):
-            if not np.isfinite(output).all():
-                raise ValueError("it gave what is not a number")
-            return self.contract.propose(request, output)
-        return _best(output, observation["action_mask"][0])
-
-    def _recalled(self, hidden_state: Mapping[str, Any]) -> dict[str, Array]:
-        return {
-            name: np.asarray(hidden_state[name], start.dtype).reshape(start.shape)
-            for name, start in self._start.items()
-        }
-
-    def _check_hidden_state(self, value: Any) -> None:
-        """Refuse what this policy does not remember.
-
-        Raises:
-            BadInput: listing every problem.
-        """
-        if value is None:
-            return
-        names = {"policy_hash", "steps", *self._start}
-        if not isinstance(value, Mapping) or not self._start or set(value) != names:
-            expected = (
-                f"an object with {', '.join(sorted(names))}" if self._start else "none: this policy has no memory"
-            )
-            raise BadInput("request", [f"hidden_state: got {shown(value)}, expected {expected}"])
-        problems = []
-        if value["policy_hash"] != self.policy_hash:
-            problems.append(
-                f"hidden_state.policy_hash: got {shown(value['policy_hash'])}, this policy is {self.policy_hash!r}"
-            )
-        steps = as_integer(value["steps"])
-        if steps is None or steps < 0:
-            problems.append(f"hidden_state.steps: got {shown(value['steps'])}, expected a whole number of at least 0")
-        for name, start in self._start.items():
-            if not _is_vector(value[name], start.size):
-                problems.append(f"hidden_state.{name}: got {shown(value[name])}, expected {start.size} numbers")
-        if problems:
-            raise BadInput("request", problems)
 
     def _answer(self, found: Mapping[str, Any], started: float | None) -> dict[str, Any]:
         return {
@@ -317,18 +207,6 @@ def _selftest(decider: Decider, as_json: bool) -> int:
     return 1 if differences else 0
 
 
-def _best(scores: Array, mask: Array) -> int | None:
-    """The best-scored allowed action, the lowest index on ties; NaN and minus infinity never win."""
-    usable = mask & (scores > -np.inf)
-    return int(np.argmax(np.where(usable, scores, -np.inf))) if usable.any() else None
-
-
-def _is_vector(value: Any, size: int) -> bool:
-    if not isinstance(value, (list, tuple)) or len(value) != size:
-        return False
-    return all(type(entry) in (int, float) and abs(entry) < 1e30 for entry in value)
-
-
 def _plain(action: Any) -> Any:
     return action.tolist() if hasattr(action, "tolist") else action
 
@@ -338,6 +216,9 @@ def _compare(differences: list[str], path: str, expected: Any, found: Any) -> No
     if isinstance(expected, dict) and isinstance(found, dict):
         for name in sorted(set(expected) | set(found)):
             _compare(differences, f"{path}, {name}", expected.get(name), found.get(name))
+    elif isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        for k, pair in enumerate(zip(expected, found, strict=True)):
+            _compare(differences, f"{path}.{k}", *pair)
     elif isinstance(expected, float) and isinstance(found, float):
         if not math.isclose(expected, found, rel_tol=1e-4, abs_tol=1e-5):
             differences.append(f"{path}: {found}, expected {expected}")

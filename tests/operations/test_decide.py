@@ -100,12 +100,12 @@ def test_where_the_network_gives_nan_a_fallback_decides_and_says_why(
 def test_an_exception_of_the_scorer_leads_to_a_fallback(bundle: Path) -> None:
     decider = Decider(bundle)
     failing = {"planes": lambda observation: {"planes": observation["height_map"].astype(np.float64)}}
-    decider._step = lambda observation, memory: (failing["planes"](observation)["no such output"], memory)
+    decider.mind.step = lambda observation, memory: (failing["planes"](observation)["no such output"], memory)
     raw = decider.contract.sample_requests(1, 0)[0]
     answer = decider.decide(raw)
     assert (answer["status"], answer["source"]) == ("released", "fallback:linear12")
     assert answer["reason"] == "the scorer failed: KeyError: 'no such output'"
-    decider._step = lambda observation, memory: (np.zeros(7), memory)
+    decider.mind.step = lambda observation, memory: (np.zeros(7), memory)
     assert "scores of shape (7,), expected (200,)" in decider.decide(raw)["reason"]
     assert stands(raw, decider.decide(raw))
 
@@ -166,7 +166,7 @@ def test_fallbacks_are_tried_in_order_until_one_passes_the_check(bundle: Path) -
     decider = Decider(bundle)
     decider.contract = NoProjection(decider.contract.scenario)
     raw = copy.deepcopy(decider.contract.sample_requests(1, 0)[0])
-    decider._step = lambda observation, memory: (np.arange(200.0), memory)  # 199 sticks out
+    decider.mind.step = lambda observation, memory: (np.arange(200.0), memory)  # 199 sticks out
     answer = decider.decide(raw)
     assert (answer["status"], answer["source"]) == ("released", "fallback:dbl")
     parts = answer["reason"].split("; ")
