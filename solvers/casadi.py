@@ -15,7 +15,9 @@ from scipy import sparse
 from interlock.solvers.interface import (
     Abilities,
     Array,
+    ConicProgram,
     LinearProgram,
+    Program,
     QuadraticProgram,
     Solution,
     Status,
@@ -155,14 +157,14 @@ class Casadi:
 
     package: ClassVar[str] = "casadi"
     extra: ClassVar[str] = "hydro-ac"
-    abilities: ClassVar[Abilities] = Abilities(quadratic=True, tolerance=1e-5)
+    abilities: ClassVar[Abilities] = Abilities(quadratic=True, unbounded=False)
 
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def solve(self, program: LinearProgram | QuadraticProgram, *, time_limit: float | None = None) -> Solution:
+    def solve(self, program: Program, *, time_limit: float | None = None) -> Solution:
         """Solve a linear or convex quadratic program; see the interface."""
         missing = self.abilities.missing(program)
-        if missing:
+        if missing or isinstance(program, ConicProgram):
             return Solution("unsupported", message=f"Ipopt does not solve {missing}")
         linear = linear_part(program)
         sign = -1.0 if linear.sense == "maximise" else 1.0
@@ -192,7 +194,7 @@ def _formulas(program: LinearProgram | QuadraticProgram, sign: float) -> Nonline
         lower = sparse.csc_matrix((sign * program.values, (program.rows, program.columns)), shape=(n, n))
         whole = sparse.csc_matrix(lower + sparse.tril(lower, -1).T)
         objective += casadi.bilin(casadi.DM(whole), x, x) / 2
-    return NonlinearProgram(x, casadi.MX.sym("p", 0), objective, casadi.mtimes(casadi.DM(rows), x))
+    return NonlinearProgram(x, casadi.MX.sym("p", 0), objective, casadi.densify(casadi.mtimes(casadi.DM(rows), x)))
 
 
 def _ipopt(parts: Mapping[str, Any], options: Mapping[str, Any], time_limit: float | None) -> Any:

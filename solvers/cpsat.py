@@ -21,7 +21,7 @@ from interlock.solvers.interface import (
     Abilities,
     Array,
     LinearProgram,
-    QuadraticProgram,
+    Program,
     Solution,
     Status,
 )
@@ -59,10 +59,10 @@ class CpSat:
         self.workers = workers
         self.seed = seed
 
-    def solve(self, program: LinearProgram | QuadraticProgram, *, time_limit: float | None = None) -> Solution:
+    def solve(self, program: Program, *, time_limit: float | None = None) -> Solution:
         """Solve a program; see the interface."""
         missing = self.abilities.missing(program)
-        if missing or isinstance(program, QuadraticProgram):
+        if missing or not isinstance(program, LinearProgram):
             return Solution("unsupported", message=f"CP-SAT does not solve {missing}")
         parameters: dict[str, float] = {"num_workers": self.workers, "random_seed": self.seed}
         if time_limit is not None:

@@ -14,7 +14,9 @@ from interlock.solvers.interface import (
     Abilities,
     Array,
     Basis,
+    ConicProgram,
     LinearProgram,
+    Program,
     QuadraticProgram,
     Solution,
     Status,
@@ -49,10 +51,10 @@ class Highs:
         self.options = {**EXACT, "threads": threads, **(options or {})}
         self.failures = failures
 
-    def solve(self, program: LinearProgram | QuadraticProgram, *, time_limit: float | None = None) -> Solution:
+    def solve(self, program: Program, *, time_limit: float | None = None) -> Solution:
         """Solve a program; see the interface."""
         missing = self.abilities.missing(program)
-        if missing:
+        if missing or isinstance(program, ConicProgram):
             return Solution("unsupported", message=f"HiGHS does not solve {missing}")
         try:
             highs = _loaded(program, self.options)

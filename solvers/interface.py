@@ -279,11 +279,11 @@ class Solver(Protocol):
         """
         ...
 
-    def solve(self, program: LinearProgram | QuadraticProgram, *, time_limit: float | None = None) -> Solution:
+    def solve(self, program: Program, *, time_limit: float | None = None) -> Solution:
         """Solve to proven optimality, or say why not.
 
         Args:
-            program: what to solve; solvers with cones take a ``ConicProgram`` as well.
+            program: what to solve; one that asks for more than the solver's abilities is ``unsupported``.
             time_limit: wall-clock seconds.
         """
         ...

@@ -4,6 +4,7 @@ It is for reading, checking and users' own models; a loop of many solves belongs
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +12,9 @@ import numpy as np
 from interlock.solvers.interface import (
     Abilities,
     Array,
+    ConicProgram,
     LinearProgram,
+    Program,
     QuadraticProgram,
     Solution,
     Status,
@@ -36,18 +39,20 @@ class PyomoSolver:
     """
 
     package: ClassVar[str] = "pyomo"
-    abilities: ClassVar[Abilities] = Abilities(integer=True, quadratic=True)
+    abilities: Abilities = Abilities(integer=True)
 
     def __init__(self, name: str = "appsi_highs", options: Mapping[str, Any] | None = None):
         self.name = name
+        if not name.startswith("appsi_"):  # those take linear programs only
+            self.abilities = replace(self.abilities, quadratic=True)
         exact = {"mip_rel_gap": 0.0} if name == "appsi_highs" else {}
         self.options = {**exact, **(options or {})}
 
-    def solve(self, program: LinearProgram | QuadraticProgram, *, time_limit: float | None = None) -> Solution:
+    def solve(self, program: Program, *, time_limit: float | None = None) -> Solution:
         """Declare a program as a Pyomo model and solve it; see the interface."""
         missing = self.abilities.missing(program)
-        if missing:
-            return Solution("unsupported", message=f"not declared for Pyomo: {missing}")
+        if missing or isinstance(program, ConicProgram):
+            return Solution("unsupported", message=f"{self.name} does not solve {missing}")
         model = to_pyomo(program)
         found = self.solve_model(model, time_limit=time_limit)
         if found.objective is None:
@@ -55,7 +60,8 @@ class PyomoSolver:
         x = np.array([variable.value for variable in model.x.values()], float)
         if found.status != "optimal" or linear_part(program).integer is not None:
             return Solution(found.status, found.objective, x, message=found.message)
-        row_duals = np.array([model.dual.get(row, 0.0) for row in model.row.values()], float)
+        names = linear_part(program).row_names  # a row without bounds is not declared
+        row_duals = np.array([model.dual.get(model.row[name], 0.0) if name in model.row else 0.0 for name in names])
         reduced_costs = np.array([model.rc.get(variable, 0.0) for variable in model.x.values()], float)
         return Solution("optimal", found.objective, x, row_duals, reduced_costs, message=found.message)
 
@@ -95,14 +101,18 @@ class PyomoSolver:
         status = _CONDITIONS.get(condition, "failed")
         if status not in ("optimal", "time_limit") or not len(results.solution):
             return Solution("failed" if status == "optimal" else status, message=condition)
+        results.solver.status = pyo.SolverStatus.ok  # its condition is known; the best point so far is welcome
         model.solutions.load_from(results)
+        suffix = getattr(model, "rc", None)
+        if status == "optimal" and suffix is not None and hasattr(solver, "get_reduced_costs"):
+            suffix.update(solver.get_reduced_costs())  # the results of an APPSI solver leave them out
         return Solution(status, float(pyo.value(_objective(model))), message=condition)
 
 
 def to_pyomo(program: LinearProgram | QuadraticProgram) -> Any:
     """A program as a ``ConcreteModel``: variables ``x[name]``, constraints ``row[name]``, objective ``cost``.
 
-    The suffixes ``dual`` and ``rc`` take row duals and reduced costs.
+    The suffixes ``dual`` and ``rc`` take row duals and reduced costs of programs without integer columns.
     """
     import pyomo.environ as pyo
     from pyomo.core.expr import LinearExpression
@@ -135,7 +145,8 @@ def to_pyomo(program: LinearProgram | QuadraticProgram) -> Any:
             for i, j, value in zip(program.rows, program.columns, program.values, strict=True)
         )
     model.cost = pyo.Objective(expr=formula, sense=pyo.maximize if linear.sense == "maximise" else pyo.minimize)
-    model.dual, model.rc = pyo.Suffix(direction=pyo.Suffix.IMPORT), pyo.Suffix(direction=pyo.Suffix.IMPORT)
+    if linear.integer is None:
+        model.dual, model.rc = pyo.Suffix(direction=pyo.Suffix.IMPORT), pyo.Suffix(direction=pyo.Suffix.IMPORT)
     return model
 
 
