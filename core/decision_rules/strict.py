@@ -38,14 +38,14 @@ class Rollout:
 
 def targets_of(program: DecisionProgram, network: RuleNetwork, noise: Array) -> Tensor:
     """Targets ``(n, T, s)``, float64, of paths ``(n, T, k)``; each is the state that the next one starts from."""
-    features = torch.as_tensor(program.features(noise), dtype=torch.float32)
-    hidden, _ = network.encode(features)
+    kind = next(network.parameters()).dtype
+    hidden, _ = network.encode(torch.as_tensor(program.features(noise), dtype=kind))
     seen = torch.as_tensor(noise, dtype=torch.float64)
     scale = torch.as_tensor(program.state_scale, dtype=torch.float64)
     state = torch.as_tensor(np.tile(program.initial_state, (len(noise), 1)), dtype=torch.float64)
     targets = []
     for t in range(program.stages):
-        raw = network.propose(hidden[:, t], (state / scale).float())
+        raw = network.propose(hidden[:, t], (state / scale).to(kind))
         state = program.reach(torch, raw.double(), state, seen[:, t])
         targets.append(state)
     return torch.stack(targets, dim=1)
