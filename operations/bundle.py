@@ -261,13 +261,13 @@ def _file_problems(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> l
     for entry in named:
         if not isinstance(scorer.get(entry), str) or scorer[entry] not in others:
             problems.append(f"{MANIFEST}: scorer.{entry}: {shown(scorer.get(entry))} is not in the bundle")
-    if kind == "onnx" and not _is_list(scorer.get("inputs"), str):
+    if kind.startswith("onnx") and not _is_list(scorer.get("inputs"), str):
         problems.append(f"{MANIFEST}: scorer.inputs: expected a list of input names")
     if kind == "linear" and not _is_list(scorer.get("weights"), (int, float)):
         problems.append(f"{MANIFEST}: scorer.weights: expected a list of numbers")
     if kind == "rule" and not isinstance(scorer.get("rule"), str):
         problems.append(f"{MANIFEST}: scorer.rule: expected the name of a fallback rule of the domain")
-    if kind in ("onnx", "linear") and not isinstance(scorer.get("encoder"), str):
+    if kind != "rule" and not isinstance(scorer.get("encoder"), str):
         problems.append(f"{MANIFEST}: scorer.encoder: expected the name of an encoder")
     others -= {*assets, *(scorer[entry] for entry in named if isinstance(scorer.get(entry), str))}
     return problems + [f"{name}: no part of a bundle, and not named by the scorer" for name in sorted(others)]

@@ -20,6 +20,8 @@ from interlock.operations.numpy_network import NumpyNetwork
 Runner = Literal["onnxruntime", "numpy"]
 Memory = Mapping[str, Array]
 """What a policy remembers, by name; empty for one without a memory."""
+NEXT = "_next"
+"""Ending of the name under which a network gives the next memory."""
 Step = Callable[[Observation, Memory], tuple[Array, Memory]]
 
 
@@ -51,7 +53,7 @@ def open_scorer(bundle: Bundle, runner: Runner = "onnxruntime") -> Scorer | None
         return None
     source = f"bundle {bundle.path}"
     encoders = bundle.contract.encoders()
-    name = description.get("encoder", next(iter(encoders), None))
+    name = description["encoder"]
     if name not in encoders:
         known = ", ".join(encoders) or "none"
         raise BadInput(source, [f"scorer.encoder: {name!r} is unknown; the domain has {known}"])
@@ -102,18 +104,25 @@ def _onnx(description: Mapping[str, Any], encoder: Encoder, bundle: Bundle) -> S
 
 
 def _recurrent(description: Mapping[str, Any], encoder: Encoder, bundle: Bundle) -> Scorer:
-    """A network with the output ``raw``; inputs that are outputs as well are its memory, zero at the start."""
+    """A network with the output ``raw``; an input ``x`` with an output ``x_next`` is memory, zero at the start."""
     name = description["file"]
     session = _session(name, bundle)
-    shapes = {
-        entry.name: [side if isinstance(side, int) else 1 for side in entry.shape] for entry in session.get_inputs()
-    }
     outputs = [entry.name for entry in session.get_outputs()]
-    if "raw" not in outputs:
-        raise BadInput(f"bundle {bundle.path}", [f"{name}: has no output 'raw'"])
-    start = {entry: np.zeros(shape, np.float32) for entry, shape in shapes.items() if entry in outputs}
-    wanted = [entry for entry in shapes if entry not in start]
-    given = ["raw", *start]
+    start, wanted = {}, []
+    for entry in session.get_inputs():
+        if f"{entry.name}{NEXT}" in outputs:
+            start[entry.name] = np.zeros([side if isinstance(side, int) else 1 for side in entry.shape], np.float32)
+        else:
+            wanted.append(entry.name)
+    problems = [f"{name}: has no output 'raw'"] if "raw" not in outputs else []
+    problems += [
+        f"{name}: input {entry!r} is not one of scorer.inputs in the manifest"
+        for entry in wanted
+        if entry not in description["inputs"]
+    ]
+    if problems:
+        raise BadInput(f"bundle {bundle.path}", problems)
+    given = ["raw", *(f"{entry}{NEXT}" for entry in start)]
 
     def step(observation: Observation, memory: Memory) -> tuple[Array, Memory]:
         inputs = encoder(observation)

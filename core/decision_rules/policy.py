@@ -35,7 +35,7 @@ class RuleProblem(Problem, Protocol):
         """The same as linear programs, for rollouts that follow targets softly."""
         ...
 
-    def linear_solver(self) -> Solver:
+    def solver(self) -> Solver:
         """What solves them."""
         ...
 
@@ -103,7 +103,7 @@ class RulePolicy:
         """Write ``policy.onnx``, one stage of the network for one request, and its weights for a runner in numpy.
 
         Inputs are ``features`` ``(1, f)`` and ``state`` ``(1, s)``, with a memory ``hidden`` and ``cell`` ``(1, h)`` as
-        well; outputs are ``raw`` ``(1, s)`` and the next memory under the same names.
+        well; outputs are ``raw`` ``(1, s)`` and the next memory, ``hidden_next`` and ``cell_next``.
         """
         from safetensors.numpy import save_file
 
@@ -112,7 +112,7 @@ class RulePolicy:
         outputs = ["raw"]
         if network.encoder is not None:
             example |= {"hidden": torch.zeros(1, network.units), "cell": torch.zeros(1, network.units)}
-            outputs += ["hidden", "cell"]
+            outputs += ["hidden_next", "cell_next"]  # no two values of a graph share a name
         with warnings.catch_warnings(), quiet_exporter():
             warnings.simplefilter("ignore")
             torch.onnx.export(
