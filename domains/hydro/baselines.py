@@ -17,6 +17,7 @@ from interlock.core.multistage.stage import LinearStage, Multistage, Noise
 from interlock.core.policy import FunctionPolicy, Policy
 from interlock.domains.hydro.bounds import in_chunks
 from interlock.domains.hydro.case import Case
+from interlock.domains.hydro.water import reachable, water_of
 from interlock.solvers.highs import Highs
 from interlock.solvers.interface import Basis, Solution
 
@@ -82,12 +83,14 @@ def _planning(multistage: Multistage, length: int) -> Policy:
     return FunctionPolicy(act)
 
 
-def rule_curve(curve: Array) -> Policy:
-    """Aim at the volumes of the season, ``(cycle, plants)`` hm3."""
+def rule_curve(case: Case, curve: Array) -> Policy:
+    """Aim at the volumes of the season, ``(cycle, plants)`` hm3, but spill nothing that can be kept."""
+    water = water_of(case)
 
     def act(observation: Observation, rng: np.random.Generator) -> Array:
-        target: Array = curve[observation["stage"][:, 0] % len(curve)]
-        return target
+        stage, volume, inflow = stage_view(observation)
+        at_full_power = reachable(np, water, np.full(volume.shape, -np.inf), volume, inflow)
+        return np.maximum(curve[stage % len(curve)], at_full_power)
 
     return FunctionPolicy(act)
 
@@ -114,17 +117,17 @@ def fitted_curve(case: Case, multistage: Multistage, paths: Array, simulated: Si
                        for week in range(case.cycle)])  # fmt: skip
     low, high = case.hydros.min_volume, case.hydros.max_volume
     curves = [np.clip(low + share * (stored - low), low, high) for share in SHRUNK]
-    costs = [simulated(rule_curve(curve)) for curve in curves]
+    costs = [simulated(rule_curve(case, curve)) for curve in curves]
     return curves[int(np.argmin(costs))]
 
 
 def baselines(
-    names: tuple[str, ...], multistage: Callable[[], Multistage], curve: Callable[[], Array]
+    names: tuple[str, ...], case: Case, multistage: Callable[[], Multistage], curve: Callable[[], Array]
 ) -> Mapping[str, Callable[[int], Policy]]:
     """The baselines of a scenario by name, in its order; what they need is made when the first of them is asked for."""
     known: dict[str, Callable[[int], Policy]] = {
         "myopic": lambda seed: myopic(multistage()),
-        "rule_curve": lambda seed: rule_curve(curve()),
+        "rule_curve": lambda seed: rule_curve(case, curve()),
         "mpc": lambda seed: model_predictive(multistage()),
     }
     return {name: known[name] for name in names}

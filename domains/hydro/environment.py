@@ -11,14 +11,11 @@ from interlock.core.errors import BrokenEnvironment, StageInfeasible
 from interlock.core.problem import Constraint
 from interlock.domains.hydro.case import Case
 from interlock.domains.hydro.dispatch import Dispatch
-from interlock.domains.hydro.metrics import METRICS, ledger
+from interlock.domains.hydro.metrics import METRICS, ledger, rounded
 from interlock.domains.hydro.water import clip_to_reach, water_of
 
 Paths = Callable[[int, int, int], Array]
 """``(seed, first, count) -> (count, T, plants)``: inflows in m3/s of the instances from ``first`` on."""
-
-PRECISION = 6
-"""Decimals of costs ($/h) and deficits (MW): digits after these depend on which of several optimal bases came up."""
 
 _STATE = ("volume", "inflows", "stage", "instance")
 
@@ -119,10 +116,10 @@ class HydroEnvironment:
         inflow = self.inflows[self._rows, stage]
         target = clip_to_reach(np, self.water, proposed, volume, inflow)
         batch = self._dispatched(stage, volume, inflow, target)
-        cost = np.round(batch.cost, PRECISION)
+        cost = rounded(batch.cost)
         self.ledger.add(self.totals, stage, volume, inflow, target, batch)
         self.totals["clipped_hm3"] += np.abs(target - proposed).sum(axis=1)
-        costs = self._costs(stage, np.round(batch.signals[:, 0], PRECISION), target)
+        costs = self._costs(stage, rounded(batch.signals[:, 0]), target)
         info = {"instance": self.instance.copy(), **{name: total.copy() for name, total in self.totals.items()}}
         self.volume[:] = target
         self.stage += 1
@@ -181,5 +178,5 @@ class HydroEnvironment:
 def stored_share(case: Case, volume: Array) -> Array:
     """Volumes ``(..., plants)``, weighted by the plants' production, as a share of those of full reservoirs."""
     hydros = case.hydros
-    share: Array = volume @ hydros.production / (hydros.max_volume @ hydros.production)
+    share: Array = (volume * hydros.production).sum(axis=-1) / (hydros.max_volume * hydros.production).sum()
     return share

@@ -24,6 +24,11 @@ SHED = 1e-4
 """MW of deficit from which a stage counts as one with deficit."""
 
 
+def rounded(figures: Array) -> Array:
+    """Figures of a dispatch to 6 decimals; those after depend on which of several bases was found to be optimal."""
+    return np.round(figures, 6)
+
+
 @dataclass(frozen=True)
 class Ledger:
     """What turns the dispatch of a stage into metrics.
@@ -57,14 +62,14 @@ class Ledger:
             target: end volumes, hm3 ``(n, s)``.
             dispatch: with ``cost``, ``deficit``, ``turbined`` and ``spilled``.
         """
-        missing = dispatch.deficit.sum(axis=1)
-        totals["cost_rate_reported"][:] += np.where(stage < self.reported, dispatch.cost, 0.0)
-        totals["money"][:] += self.hours * dispatch.cost
+        cost, missing = rounded(dispatch.cost), rounded(dispatch.deficit.sum(axis=1))
+        totals["cost_rate_reported"][:] += np.where(stage < self.reported, cost, 0.0)
+        totals["money"][:] += self.hours * cost
         totals["deficit_energy_mwh"][:] += self.hours * missing
         totals["eens_percent"][:] += self.eens(missing)
         totals["stages_with_deficit"][:] += missing > SHED
-        totals["spill_hm3"][:] += dispatch.spilled.sum(axis=1)
-        residual = self.residual(volume, inflow, target, dispatch.turbined, dispatch.spilled)
+        totals["spill_hm3"][:] += rounded(dispatch.spilled.sum(axis=1))
+        residual = rounded(self.residual(volume, inflow, target, dispatch.turbined, dispatch.spilled))
         np.maximum(totals["water_balance_residual"], residual, out=totals["water_balance_residual"])
 
     def eens(self, missing: Array) -> Array:
