@@ -124,9 +124,18 @@ def list_domains(as_json: Json = False) -> None:
 
 
 @app.command("plugins")
-def list_plugins(as_json: Json = False) -> None:
-    """List plug-ins; broken ones with the reason."""
+def list_plugins(
+    action: Annotated[str, typer.Argument(help="list, or check a solver")] = "list",
+    name: Annotated[str, typer.Argument(help="solver to check")] = "",
+    as_json: Json = False,
+) -> None:
+    """List plug-ins, broken ones with the reason; or run the conformance checks on a solver."""
     screen = Screen(as_json=as_json)
+    if action == "check":
+        _check_solver(screen, name)
+        return
+    if action != "list":
+        raise UsageError(f"there is no `plugins {action}`; there are: list, check")
     listings = [entry for group in plugins.GROUPS for entry in plugins.available(group)]
     screen.result(
         {
@@ -137,13 +146,15 @@ def list_plugins(as_json: Json = False) -> None:
                     "source": entry.source,
                     "available": entry.info is not None,
                     "reason": entry.reason,
+                    "works_with": entry.works_with,
                 }
                 for entry in listings
             ]
         }
     )
     for entry in listings:
-        state = ("" if entry.info is not None else "unavailable: ") + entry.reason
+        state = "; ".join(part for part in (entry.works_with, entry.reason) if part)
+        state = ("" if entry.info is not None else "unavailable: ") + state
         screen.show(f"{entry.group[:-1]:<7} {entry.name:<20} {entry.source:<24} {state}".rstrip())
 
 
@@ -226,6 +237,29 @@ def doctor(store: Store = "", as_json: Json = False) -> None:
     found = examine(folder(store))
     screen.result(found)
     screen.show(text(found))
+
+
+def _check_solver(screen: Screen, name: str) -> None:
+    from interlock.solvers.conformance import check_solver
+
+    if not name:
+        raise UsageError("which solver? interlock plugins check NAME")
+    solver = plugins.load("solvers", name)
+    results = check_solver(solver)
+    failed = [result for result in results if result.passed is False]
+    screen.result(
+        {
+            "solver": plugins.known_as(name, plugins.names("solvers")),
+            "ok": not failed,
+            "checks": [{"name": each.name, "passed": each.passed, "detail": each.detail} for each in results],
+        }
+    )
+    width = max(len(result.name) for result in results)
+    words = {True: "ok", False: "FAILED", None: "skipped"}
+    for result in results:
+        screen.show(f"{result.name:<{width}}  {words[result.passed]:<7}  {result.detail}")
+    if failed:
+        raise InterlockError(f"{len(failed)} of {len(results)} checks failed")
 
 
 def _list_runs(screen: Screen, store: Any) -> None:

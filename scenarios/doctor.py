@@ -19,11 +19,13 @@ def examine(store: Path | None = None) -> dict[str, Any]:
         store: folder of the runs; default as ``RunStore``.
 
     Returns:
-        ``versions``, ``extras`` (extra -> packages that are missing), ``machine``, ``store``, ``numba_cache``, and
-        ``problems``: one sentence each, empty if all is well.
+        ``versions``, ``extras`` (extra -> packages that are missing), ``solvers`` (name -> what it works with, or why
+        it is unavailable), ``machine``, ``store``, ``numba_cache``, and ``problems``: one sentence each, none if all
+        is well.
     """
     runs = RunStore(store)
-    problems = [entry.reason for group in plugins.GROUPS for entry in plugins.available(group) if entry.info is None]
+    listings = [entry for group in plugins.GROUPS for entry in plugins.available(group)]
+    problems = [entry.reason for entry in listings if entry.info is None and not entry.optional]
     store_writable = _writable(runs.folder)
     if not store_writable:
         problems.append(f"the run store {runs.folder} cannot be written: choose another (--store or INTERLOCK_STORE)")
@@ -36,6 +38,11 @@ def examine(store: Path | None = None) -> dict[str, Any]:
     return {
         "versions": machine.versions(),
         "extras": machine.extras(),
+        "solvers": {
+            entry.name: {"available": entry.info is not None, "about": entry.works_with or entry.reason or entry.source}
+            for entry in listings
+            if entry.group == "solvers"
+        },
         "machine": about,
         "store": {"folder": str(runs.folder), "writable": store_writable, "runs": len(runs.rows())},
         "numba_cache": cache,
@@ -53,6 +60,8 @@ def text(found: dict[str, Any]) -> str:
     ]
     for extra, missing in found["extras"].items():
         lines.append(f"extra {extra}: " + (f"missing {', '.join(missing)}" if missing else "ready"))
+    for name, solver in found["solvers"].items():
+        lines.append(f"solver {name}: " + ("" if solver["available"] else "unavailable: ") + solver["about"])
     lines.append(f"run store: {store['folder']} ({store['runs']} runs{'' if store['writable'] else ', NOT WRITABLE'})")
     lines.append(f"cache of compiled code: {found['numba_cache']}")
     lines += [f"PROBLEM: {problem}" for problem in found["problems"]] or ["no problems"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import interlock
 
-EXTRAS = ("train", "export", "track", "notebooks", "ray", "dev")
+EXTRAS = ("train", "export", "track", "notebooks", "ray", "hydro-ac", "conic", "cpsat", "dev")
 
 
 def versions() -> dict[str, str]:

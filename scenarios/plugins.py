@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Any, Literal
 
 from interlock.core.errors import InterlockError, UsageError
@@ -25,6 +25,10 @@ class Unavailable(InterlockError):
     """A plug-in is installed and cannot be loaded."""
 
 
+class NotInstalled(Unavailable):
+    """A plug-in is in order, but the optional package that it works with is not installed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
     """One plug-in as `interlock plugins` shows it.
@@ -35,6 +39,8 @@ class Listing:
         source: distribution and version that brought it.
         info: what the entry point holds; ``None`` if it is unavailable.
         reason: why it is unavailable, or a remark (such as a second plug-in of the same name); ``""`` if all is well.
+        works_with: distribution and version that a solver wraps; ``""`` if it says nothing about that.
+        optional: unavailable only because an optional package is not installed.
     """
 
     group: Group
@@ -42,6 +48,8 @@ class Listing:
     source: str
     info: Any | None
     reason: str = ""
+    works_with: str = ""
+    optional: bool = False
 
 
 def names(group: Group) -> list[str]:
@@ -54,7 +62,8 @@ def load(group: Group, name: str) -> Any:
 
     Raises:
         UsageError: no plug-in has this name.
-        Unavailable: it has one, which cannot be loaded.
+        Unavailable: there is one, which cannot be loaded.
+        NotInstalled: a package that it works with is missing.
     """
     chosen = _chosen(group)
     key = known_as(name, chosen)
@@ -78,9 +87,11 @@ def available(group: Group) -> list[Listing]:
         first, *others = entries
         remark = f"also offered by {', '.join(_source(other) for other in others)}: not used" if others else ""
         try:
-            listings.append(Listing(group, name, _source(first), load(group, name), remark))
+            found = load(group, name)
+            listings.append(Listing(group, name, _source(first), found, remark, _works_with(found)))
         except Unavailable as error:
-            listings.append(Listing(group, name, _source(first), None, str(error)))
+            optional = isinstance(error, NotInstalled)
+            listings.append(Listing(group, name, _source(first), None, str(error), optional=optional))
     return listings
 
 
@@ -147,5 +158,19 @@ def _check(group: Group, name: str, entry: EntryPoint, found: Any) -> None:
         raise Unavailable(f"{where}: {entry.value} is a {type(found).__name__}, expected a {expected.__name__}")
     if expected is not None and found.name != name:
         raise Unavailable(f"{where}: its entry point is called {name!r}, the {group[:-1]} itself {found.name!r}")
-    if expected is None and not callable(getattr(found, "solve", None)):
-        raise Unavailable(f"{where}: {entry.value} has no method `solve`")
+    if expected is None:
+        for method in ("solve", "open"):
+            if not callable(getattr(found, method, None)):
+                raise Unavailable(f"{where}: {entry.value} has no method `{method}`")
+        try:
+            _works_with(found)
+        except PackageNotFoundError as error:
+            extra, package = getattr(found, "extra", ""), found.package
+            hint = f"'{entry.dist.name}[{extra}]'" if extra and entry.dist is not None else package
+            raise NotInstalled(f"{where} needs {package}, which is not installed: pip install {hint}") from error
+
+
+def _works_with(found: Any) -> str:
+    """Distribution and version that a solver class wraps."""
+    package = getattr(found, "package", "")
+    return f"{package} {version(package)}" if package else ""

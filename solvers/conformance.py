@@ -306,6 +306,8 @@ def refusal(solver: Solver, can: Abilities) -> str:
         "quadratic objectives": (can.quadratic, known_quadratic(0, can.most_columns).program),
         "cones": (can.conic, nearest(np.array([2.0, 0, 0]))),
     }
+    if can.most_columns is not None:
+        asked[f"more than {can.most_columns} columns"] = (False, dense(can.most_columns + 1))
     refused = []
     for what, (able, program) in asked.items():
         if able:
