@@ -7,6 +7,8 @@ Every basin of three or four plants has one seasonal reservoir of 31 weeks of me
 run with the river. The network is meshed, and some branches are rated below the largest flow they would carry.
 """
 
+from itertools import islice
+
 import numpy as np
 
 from interlock.domains.hydro.case import HOURLY_VOLUME, Array, Branches, Buses, Case, Hydros, Thermals
@@ -32,6 +34,8 @@ WITHIN_BASIN = 0.8
 """Share of the variance of the logarithms that the plants of a basin have in common."""
 REACTIVE = 0.12
 """MVAr by MW of load."""
+TIGHT_SHARE, TIGHT, AMPLE = 0.3, 0.95, 1.3
+"""Share of the branches that are rated tightly; ratings of these and the others by the largest flow."""
 WIDEST_ANGLE = 0.35
 """rad across a branch at the largest flow."""
 
@@ -173,14 +177,14 @@ def _network(rng: np.random.Generator, surplus: Array) -> Branches:
     count = surplus.shape[1]
     place = rng.random((count, 2))
     distance = np.hypot(*(place[:, None] - place[None]).transpose(2, 0, 1))
-    pairs = _tree(distance) | _short_cuts(distance, max(1, count // 4))
+    tree = _tree(distance)
+    pairs = tree | _short_cuts(distance, tree, max(1, count // 4))
     start, end = np.array(sorted(pairs)).T
     length = distance[start, end] + 0.05
     flows = _linear_flows(start, end, 1 / length, surplus - surplus.mean(axis=1, keepdims=True))
     largest = np.abs(flows).max(axis=0)
     reactance = length * WIDEST_ANGLE / float((largest * length).max() / BASE)
-    tight = rng.random(len(start)) < 0.25
-    margin = np.where(tight, 0.9, 1.3)
+    margin = np.where(rng.random(len(start)) < TIGHT_SHARE, TIGHT, AMPLE)
     rate = np.maximum(margin * largest, 0.02 * surplus.clip(min=0).sum(axis=1).max())
     shunt = 1j * 0.01 * length
     angle = np.full(len(start), 1.0472)
@@ -215,12 +219,12 @@ def _tree(distance: Array) -> set[tuple[int, int]]:
     return pairs
 
 
-def _short_cuts(distance: Array, number: int) -> set[tuple[int, int]]:
-    """The shortest connections between a bus and its third neighbour: they close the meshes."""
-    third = np.argsort(distance, axis=1)[:, min(3, len(distance) - 1)]
-    reach = distance[np.arange(len(distance)), third]
-    chosen = np.argsort(reach)[:number]
-    return {(min(k, m), max(k, m)) for k, m in zip(chosen.tolist(), third[chosen].tolist(), strict=True)}
+def _short_cuts(distance: Array, tree: set[tuple[int, int]], number: int) -> set[tuple[int, int]]:
+    """The shortest connections that the tree does not have: they close the meshes."""
+    start, end = np.triu_indices(len(distance), 1)
+    order = np.argsort(distance[start, end], kind="stable")
+    others = ((int(start[k]), int(end[k])) for k in order if (start[k], end[k]) not in tree)
+    return set(islice(others, number))
 
 
 def _linear_flows(start: Array, end: Array, susceptance: Array, surplus: Array) -> Array:

@@ -31,6 +31,8 @@ DRY = 1e-3
 """Share of a plant's mean below which an inflow counts as none."""
 MAX_PHI = 0.99
 """Largest autocorrelation that is taken from a series."""
+SMALL_WEIGHT = 0.03
+"""Below this, a weighted innovation is taken for a normal one."""
 
 _CODES: dict[Split, int] = {"train": 1, "validation": 2, "test": 3}
 _UNIFORM = 1e-12
@@ -192,13 +194,16 @@ def fit_history(case: Case) -> History:
 
 
 def _history_expectation(logs: Logs, phi: Array, innovation: Array) -> Array:
-    """``E exp(deviation * z)`` ``(cycle, plants)`` of the stationary z, the product over its past innovations."""
+    """``E exp(deviation * z)`` ``(cycle, plants)`` of the stationary z, the product over its past innovations.
+
+    Innovations long past have a small weight; of them the variance is enough, and together they have that of z.
+    """
     log_expected = np.zeros_like(logs.deviation)
     weight = logs.deviation.copy()
-    while np.abs(weight).max() > 1e-4:
+    while np.abs(weight).max() > SMALL_WEIGHT:
         log_expected += np.log(np.exp(weight[:, None] * innovation).mean(axis=1))
         weight = weight * phi
-    expected: Array = np.exp(log_expected)
+    expected: Array = np.exp(log_expected + weight**2 / 2)
     return expected
 
 

@@ -157,7 +157,7 @@ def read_table(
 
 def number(text: str) -> float:
     """The number that a text says, NaN if none or not finite; magnitudes below ``TINY`` are 0."""
-    if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text):
+    if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text, re.ASCII):
         return float("nan")
     value = float(text)
     if not np.isfinite(value):

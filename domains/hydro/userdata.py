@@ -100,16 +100,9 @@ def read_case(folder: Path, *, history: bool = False) -> tuple[Case, tuple[str, 
 
 
 def _read_head(folder: Path, problems: list[str], notes: list[str]) -> Head:
-    values: dict[str, Any] = {}
-    try:
-        read = json.loads((folder / "case.json").read_text(encoding="utf-8-sig"))
-        values = read if isinstance(read, dict) else {}
-        if not isinstance(read, dict):
-            problems.append("case.json: expected keys with values")
-    except FileNotFoundError:
-        problems.append("case.json: no such file; expected base_MVA, stage_hours and deficit_cost_per_MWh")
-    except (OSError, ValueError) as error:
-        problems.append(f"case.json: cannot be read as JSON: {error}")
+    values = _read_json(folder, problems)
+    if values is None:
+        return Head("", np.nan, np.nan, np.nan, np.nan, False, "", {})
     notes += [f"case.json: {name} is not used" for name in values if name not in HEAD]
     hours = _stage_hours(values, problems)
     given = _entry(values, "flow_to_volume_hm3_per_m3s", "hm3 per m3/s", problems, default=HOURLY_VOLUME * hours)
@@ -138,6 +131,21 @@ def _read_head(folder: Path, problems: list[str], notes: list[str]) -> Head:
         currency=str(values.get("currency", "$")),
         counts=counts,
     )
+
+
+def _read_json(folder: Path, problems: list[str]) -> dict[str, Any] | None:
+    try:
+        values = json.loads((folder / "case.json").read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        problems.append("case.json: no such file; expected base_MVA, stage_hours and deficit_cost_per_MWh")
+        return None
+    except (OSError, ValueError) as error:
+        problems.append(f"case.json: cannot be read as JSON: {error}")
+        return None
+    if not isinstance(values, dict):
+        problems.append("case.json: expected keys with values")
+        return None
+    return values
 
 
 def _stage_hours(values: dict[str, Any], problems: list[str]) -> float:

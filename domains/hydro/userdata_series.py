@@ -22,13 +22,15 @@ MAX_GRID = 100_000
 def read_inflows(folder: Path, plants: tuple[str, ...], counts: dict[str, int], problems: list[str]) -> Array:
     """``inflows.csv`` as m3/s ``(cycle, scenarios, plants)``: every scenario of every stage of the cycle once.
 
+    Of a wrong table the shape is right as far as it can be told, and the values are NaN.
+
     Args:
         folder: that holds it.
         plants: names of the plants in order.
         counts: what case.json says of ``cycle_stages`` and ``scenarios``, if it does.
         problems: where problems are noted.
     """
-    empty = np.zeros((1, 1, len(plants)))
+    empty = np.zeros((0, 0, len(plants)))
     table = read_table(folder, "inflows.csv", problems, required=("stage_of_cycle", "scenario"))
     if table is None:
         return empty
@@ -39,8 +41,10 @@ def read_inflows(folder: Path, plants: tuple[str, ...], counts: dict[str, int], 
     cycle = counts.get("cycle_stages") or max(stages, default=0)
     width = counts.get("scenarios") or max(scenarios, default=0)
     places = _grid(table, ("stage_of_cycle", stages, cycle), ("scenario", scenarios, width))
-    if values is None or len(places) != cycle * width or not places:
+    if _too_large(table, cycle * width):
         return empty
+    if values is None or len(places) != cycle * width:
+        return np.full((cycle, width, len(plants)), np.nan)
     order = [places[stage, scenario] for stage in range(1, cycle + 1) for scenario in range(1, width + 1)]
     inflows: Array = values[order].reshape(cycle, width, len(plants))
     return inflows
@@ -49,8 +53,8 @@ def read_inflows(folder: Path, plants: tuple[str, ...], counts: dict[str, int], 
 def read_probabilities(folder: Path, shape: tuple[int, int], problems: list[str]) -> Array:
     """``scenarioprobability.csv`` ``(cycle, scenarios)``; equal probabilities without the file."""
     cycle, scenarios = shape
-    even = np.full(shape, 1 / scenarios)
-    if not (folder / "scenarioprobability.csv").exists():
+    even = np.full(shape, 1 / max(1, scenarios))
+    if not (folder / "scenarioprobability.csv").exists() or not scenarios:
         return even
     names = [f"p_scenario_{s + 1}" for s in range(scenarios)]
     table = read_table(folder, "scenarioprobability.csv", problems, required=("stage_of_cycle", *names))
@@ -89,11 +93,12 @@ def read_stage_load(
         notes.append(f"{table.file} row {table.rows[k]}, load_MW: {table.columns['load_MW'][k]} is negative")
     named = sorted({bus for bus in buses if bus >= 0})
     identifiers = list(system.bus_places)
-    result = np.tile(system.buses.load, (max(stages, default=0), 1))
+    last = max(stages, default=0)
+    result = np.tile(system.buses.load, (0 if _too_large(table, last) else last, 1))
     for bus in named:
         rows = [k for k, found in enumerate(buses) if found == bus]
-        places = _grid(table, ("stage", stages, len(result)), None, rows, f"bus {identifiers[bus]}, ")
-        for (stage, _), k in places.items():
+        places = _grid(table, ("stage", stages, last), None, rows, f"bus {identifiers[bus]}, ")
+        for (stage, _), k in places.items() if len(result) else ():
             result[stage - 1, bus] = load[k] * load_factor
     if not len(table):
         problems.append(f"{table.file}: holds a header but no rows")
@@ -237,7 +242,7 @@ def _plant_columns(table: Table, plants: tuple[str, ...]) -> list[str]:
         )
     for name in given:
         label = re.sub(r"^inflow_m3s_(hydro_)?", "", name)
-        k = plants.index(label) if label in plants else int(label) - 1 if re.fullmatch(r"\d{1,6}", label) else -1
+        k = plants.index(label) if label in plants else int(label) - 1 if re.fullmatch(r"[0-9]{1,6}", label) else -1
         if not name.startswith("inflow_m3s_") or not 0 <= k < len(plants) or k in found:
             table.problems.append(
                 f"{table.file} row 1: column {name}, expected inflow_m3s_hydro_K of plant K, from 1 to {len(plants)}"
@@ -255,6 +260,11 @@ def _numbered(table: Table, column: str) -> list[int]:
             table.wrong(k, column, f"a whole number, at most {MAX_GRID}")
             numbers[k] = 0
     return numbers
+
+
+def _too_large(table: Table, cells: int) -> bool:
+    """Whether a table cannot be meant to fill so many cells: a number in it must be a mistake."""
+    return cells > 10 * len(table) + 100
 
 
 def _grid(
@@ -281,6 +291,10 @@ def _grid(
             table.problem(k, f"{told}: already in row {table.rows[places[a, b]]}")
         else:
             places[a, b] = k
+    if _too_large(table, size * max(1, width)):
+        most = f"{name} goes up to {size}" + (f" and {second} up to {width}" if inner else "")
+        table.problems.append(f"{table.file}: {context}{most}, but there are {len(table)} rows")
+        return places
     for a in range(1, size + 1):
         lacking = [b for b in (range(1, width + 1) if inner else (0,)) if (a, b) not in places]
         if lacking:
