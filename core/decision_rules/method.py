@@ -130,7 +130,7 @@ class _Training:
             return lambda noise, prices: strict_rollout(program, network, self.solver, noise, prices)
         window = {"stagewise": 1, "windowed": config.window, "deterministic_equivalent": None}[config.rollout]
         windows = SoftWindows(
-            self.problem.multistage(), self.problem.linear_solver(), window=window, penalty=config.penalty
+            self.problem.multistage(), self.problem.solver(), window=window, penalty=config.penalty
         )
         return lambda noise, prices: soft_rollout(program, network, windows, noise, prices)
 

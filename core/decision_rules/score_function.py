@@ -1,4 +1,4 @@
-r"""Gradient where prices miss something, such as a setup that a smaller order would save: the score function beside them.
+r"""Gradient where prices miss something, as a setup that a smaller order would save: the score function beside them.
 
 The raw numbers of the rule are disturbed by noise of deviation ``sigma`` on the way, and what the paths then cost tells
 which disturbances were worth while (Williams 1992):

@@ -12,11 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from interlock.core.decision_rules.share import share
 from interlock.domains.hydro.case import Array, Case
-
-STRETCH = 1.2
-"""The sigmoid is stretched about 1/2 by this and clipped to [0, 1], so that a network can sit at an extreme."""
-
 
 @dataclass(frozen=True)
 class Water:
@@ -87,14 +84,14 @@ def reachable(xp: ModuleType, water: Water, raw: Any, volume: Any, inflow: Any) 
         volume: incoming, hm3 ``(n, s)``.
         inflow: m3/s ``(n, s)``.
     """
-    share = xp.clip(0.5 + STRETCH * (1.0 / (1.0 + xp.exp(-raw)) - 0.5), 0.0, 1.0)
+    kept = share(xp, raw)
     own = volume + water.factor * inflow
     coming = own
     target = own
     for _ in range(water.depth):
         low = xp.maximum(water.least, xp.minimum(coming - water.most_turbined, water.most))
         high = _highest(xp, water, coming)
-        target = low + (high - low) * share
+        target = low + (high - low) * kept
         coming = own + _passed_on(xp, water, coming - target)
     return target
 
