@@ -1,8 +1,8 @@
 """The decision contract: what an exported policy accepts, checks, answers and falls back to. Torch-free."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard
 
 from interlock.core.environment import Array, Observation
 from interlock.core.policy import Encoder
@@ -100,7 +100,6 @@ class DecisionContract(Protocol):
         ...
 
 
-@runtime_checkable
 class VectorContract(DecisionContract, Protocol):
     """A contract whose actions are vectors of numbers, decided by a policy that may have a memory.
 
@@ -112,15 +111,14 @@ class VectorContract(DecisionContract, Protocol):
         """The action that an output of the policy stands for, before any check; ``None`` if it stands for none."""
         ...
 
-    def history(self, request: Any) -> Sequence[Observation]:
-        """Observations before the present one, oldest first, as far as the request tells them; batches of one.
+    def history(self, request: Any) -> Observation:
+        """Observations before the present one, as far as the request tells them: a row each, oldest first.
 
         A policy with a memory reads them first. Entries that its memory does not read may hold anything.
         """
         ...
 
 
-@runtime_checkable
 class AssetContract(DecisionContract, Protocol):
     """A contract that needs more than its scenario: files that a bundle carries along and hands to ``build``.
 
@@ -130,6 +128,16 @@ class AssetContract(DecisionContract, Protocol):
     def assets(self) -> Mapping[str, bytes]:
         """File name -> content."""
         ...
+
+
+def decides_vectors(contract: DecisionContract) -> TypeGuard[VectorContract]:
+    """Whether a contract is a ``VectorContract``."""
+    return hasattr(contract, "propose")
+
+
+def carries_files(contract: DecisionContract) -> TypeGuard[AssetContract]:
+    """Whether a contract is an ``AssetContract``."""
+    return hasattr(contract, "assets")
 
 
 def hidden_state_schema() -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from interlock.core.decision import DecisionContract, VectorContract
+from interlock.core.decision import DecisionContract, decides_vectors
 from interlock.core.environment import Array, Observation
 from interlock.core.errors import BadInput
 from interlock.core.request import as_integer, shown
@@ -106,12 +106,12 @@ class Mind:
         if recalled is not None:
             memory = {name: np.asarray(recalled[name], zero.dtype).reshape(zero.shape) for name, zero in memory.items()}
             steps = int(recalled["steps"])
-        if memory and isinstance(contract, VectorContract):
-            for earlier in contract.history(request):
-                _, memory = self.step(earlier, memory)
-                steps += 1
-        observation = contract.observation(request)
-        found, memory = self.step(observation, memory)
+        observation = read = contract.observation(request)
+        if memory and decides_vectors(contract):
+            earlier = contract.history(request)
+            read = {name: np.concatenate([earlier[name], now]) for name, now in observation.items()}
+            steps += len(next(iter(earlier.values())))
+        found, memory = self.step(read, memory)
         output = np.asarray(found)
         if MASK in observation and output.shape != observation[MASK][0].shape:
             raise ValueError(f"scores of shape {output.shape}, expected {observation[MASK][0].shape}")
@@ -152,7 +152,7 @@ class Mind:
 
 
 def _proposal(contract: DecisionContract, request: Any, observation: Observation, output: Array) -> Any | None:
-    if isinstance(contract, VectorContract):
+    if decides_vectors(contract):
         if not np.isfinite(output).all():
             raise ValueError("it gave what is not a number")
         return contract.propose(request, output)

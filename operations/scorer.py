@@ -30,7 +30,8 @@ class Scorer:
     """A policy that runs.
 
     Attributes:
-        step: ``(observation, memory) -> (output, next memory)``; a batch of one in, ``(k,)`` out.
+        step: ``(observations, memory) -> (output, next memory)``; the output is ``(k,)``. The rows of the observations
+            follow each other in time: a policy with a memory reads all of them, and the output is that of the last.
         start: memory before the first observation.
     """
 
@@ -72,7 +73,7 @@ def _linear(description: Mapping[str, Any], encoder: Encoder) -> Scorer:
     name = description.get("input", "action_features")
 
     def step(observation: Observation, memory: Memory) -> tuple[Array, Memory]:
-        features = encoder(observation)[name]
+        features = encoder(observation)[name][-1:]
         if features.shape[-1] != len(weights):
             raise ValueError(f"{len(weights)} weights for {features.shape[-1]} features")
         scores: Array = linear_scores(features, weights)[0]
@@ -126,9 +127,13 @@ def _recurrent(description: Mapping[str, Any], encoder: Encoder, bundle: Bundle)
 
     def step(observation: Observation, memory: Memory) -> tuple[Array, Memory]:
         inputs = encoder(observation)
-        raw, *remembered = session.run(given, {**{entry: inputs[entry] for entry in wanted}, **memory})
+        raw = np.zeros((1, 0))
+        for k in range(len(inputs[wanted[0]])) if start else [-1]:
+            row = {entry: inputs[entry][k:][:1] for entry in wanted}
+            raw, *remembered = session.run(given, {**row, **memory})
+            memory = dict(zip(start, remembered, strict=True))
         output: Array = raw[0]
-        return output, dict(zip(start, remembered, strict=True))
+        return output, memory
 
     return Scorer(step, start)
 
@@ -148,8 +153,11 @@ def _arrays(description: Mapping[str, Any], encoder: Encoder, bundle: Bundle) ->
 
     def step(observation: Observation, memory: Memory) -> tuple[Array, Memory]:
         inputs = encoder(observation)
-        raw, remembered = network(inputs["features"], inputs["state"], memory)
-        return raw[0], remembered
+        raw = np.zeros((1, 0))
+        for k in range(len(inputs["state"])) if memory else [-1]:
+            raw, memory = network(inputs["features"][k:][:1], inputs["state"][k:][:1], memory)
+        output: Array = raw[0]
+        return output, memory
 
     return Scorer(step, network.start())
 

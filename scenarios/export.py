@@ -54,7 +54,7 @@ def write_bundle(
         UsageError: it is not one that could be saved, or something that is not a bundle has the name.
         InterlockError: the bundle does not decide like the policy; nothing was written.
     """
-    from interlock.core.decision import AssetContract
+    from interlock.core.decision import carries_files
     from interlock.core.policy import SavedPolicy
     from interlock.operations.bundle import pack, seal
     from interlock.operations.decide import Decider
@@ -76,7 +76,7 @@ def write_bundle(
         draft = Path(temporary) / "bundle"
         draft.mkdir()
         scorer = policy.export_scorer(draft)
-        own = contract.assets() if isinstance(contract, AssetContract) else {}
+        own = contract.assets() if carries_files(contract) else {}
         carried = {**own, **(assets or {})}
         for name, content in carried.items():
             (draft / name).write_bytes(content)
@@ -107,9 +107,9 @@ def check_parity(decider: Decider, policy: SavedPolicy, *, states: int = PARITY_
     Raises:
         InterlockError: they differ on any state, or the bundle released something where nothing is feasible.
     """
-    from interlock.core.decision import VectorContract
+    from interlock.core.decision import decides_vectors
 
-    if isinstance(decider.contract, VectorContract):
+    if decides_vectors(decider.contract):
         compared, different = _compare_vectors(decider, decider.contract, policy, states)
     else:
         compared, different = _compare_choices(decider, policy, states)
@@ -156,14 +156,17 @@ def _compare_vectors(
 
     requests = contract.sample_requests(states, PARITY_SEED)
     answers = [decider.decide(request) for request in requests]
-    parsed = [contract.parse(request) for request in requests]
-    views = [[*contract.history(request), contract.observation(request)] for request in parsed]
+    views = []
+    for parsed in map(contract.parse, requests):
+        earlier, now = contract.history(parsed), contract.observation(parsed)
+        views.append({name: np.concatenate([earlier[name], now[name]]) for name in now})
+    lengths = [len(next(iter(view.values()))) for view in views]
     chosen: dict[int, Any] = {}
-    for length in sorted({len(sequence) for sequence in views}):
-        rows = [k for k, sequence in enumerate(views) if len(sequence) == length]
+    for length in sorted(set(lengths)):
+        rows = [k for k in range(states) if lengths[k] == length]
         policy.reset()
         for t in range(length):
-            batch = {name: np.concatenate([views[k][t][name] for k in rows]) for name in views[0][0]}
+            batch = {name: np.stack([views[k][name][t] for k in rows]) for name in views[0]}
             actions = policy.act(batch, deterministic=True)
         chosen |= zip(rows, actions, strict=True)
     scale = np.abs(list(chosen.values())).max(axis=0)

@@ -5,7 +5,7 @@ finds nothing wrong with the dispatch. Nothing here imports torch.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -123,12 +123,17 @@ class HydroDecision:
 
     def observation(self, request: Request) -> Observation:
         """``volume`` and ``inflow`` ``(1, plants)``, ``stage`` ``(1, 1)`` from 0."""
-        return _view(request.volume, request.inflow, request.stage)
+        return {
+            "volume": request.volume[np.newaxis],
+            "inflow": request.inflow[np.newaxis],
+            "stage": np.array([[request.stage]]),
+        }
 
-    def history(self, request: Request) -> Sequence[Observation]:
+    def history(self, request: Request) -> Observation:
         """The stages before, as far as the request tells their inflows; their volumes are not known."""
-        first = request.stage - len(request.history)
-        return [_view(request.volume, row, first + k) for k, row in enumerate(request.history)]
+        rows, plants = request.history.shape
+        stage = request.stage - rows + np.arange(rows)
+        return {"volume": np.zeros((rows, plants)), "inflow": request.history, "stage": stage[:, np.newaxis]}
 
     def encoders(self) -> Mapping[str, Encoder]:
         """``rule``: ``features`` and ``state`` of decision rules; and the encoders of the problem."""
@@ -341,7 +346,3 @@ def _loaded(name: str, content: bytes) -> Any:
 
 def _json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-
-
-def _view(volume: Array, inflow: Array, stage: int) -> Observation:
-    return {"volume": volume[np.newaxis], "inflow": inflow[np.newaxis], "stage": np.array([[stage]])}
