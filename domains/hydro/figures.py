@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from interlock.core.environment import Array
     from interlock.core.evaluation.record import Evidence
+    from interlock.domains.hydro.case import Case
 
 LEARNED, RULES = ("#D55E00", "#CC79A7"), ("#0072B2", "#56B4E9")
 HYDRO, MISSING, GUIDE = "#0072B2", "#C2185B", "#707070"
@@ -29,6 +30,9 @@ PATHS = {"bus1": 40, "dc": 40, "soc": 10, "ac": 4}
 
 APART = 10.0
 """A policy whose cost differs this many times more than another's starts hidden, so that the scale shows the other."""
+
+OFTEN = 0.01
+"""Share of stages from which a branch that is used to the full is marked."""
 
 Replay = Callable[[Policy, "Evidence"], Played]
 
@@ -68,8 +72,8 @@ def figures(problem: Any) -> Mapping[str, Figure]:
         ),
         "water_value": Figure(
             "Value of water",
-            f"What a little more water in the largest reservoirs would have saved in its stage. Lines: median over "
-            f"{drawn}; bands: the middle 80 % of them.",
+            f"What a little more water in the largest reservoirs would have saved in its stage, mean over {drawn}. "
+            "Where it swings, water kept from a stage of low value for one of high value would have paid.",
             partial(_draw_water_value, problem, replay),
         ),
         "prices": Figure(
@@ -80,7 +84,7 @@ def figures(problem: Any) -> Mapping[str, Figure]:
         "network": Figure(
             "Network",
             "Colour of a bus: mean price. Width of a branch: mean share of its limit that it carries; red: it carries "
-            "all of it in some stages. Flows are linear ones, places are not geographic.",
+            f"all of it in more than {100 * OFTEN:g} % of stages. Flows are linear ones, places are not geographic.",
             partial(_draw_network, problem, replay),
         ),
         "difference": Figure(
@@ -180,6 +184,8 @@ def _draw_cumulative(problem: Any, replay: Replay, policies: Mapping[str, Policy
 
     figure, stages = go.Figure(), _stages(problem)
     (reference, _), *others = _told_apart(policies, evidence).items()
+    if not others:
+        return _nothing_to_compare(figure)
     base = replay(policies[reference], evidence).cost
     drawn = {name: np.cumsum(replay(policies[name], evidence).cost - base, axis=1) for name, _ in others}
     final = {name: abs(difference[:, -1].mean()) for name, difference in drawn.items()}
@@ -225,10 +231,7 @@ def _draw_water_value(problem: Any, replay: Replay, policies: Mapping[str, Polic
     figure, stages, name = go.Figure(), _stages(problem), _featured(policies, evidence)
     value = replay(policies[name], evidence).water_value
     for plant, colour in zip(playback.big_reservoirs(problem.case, 4), (*LEARNED, *RULES), strict=False):
-        low, middle, high = np.quantile(value[:, :, plant], [0.1, 0.5, 0.9], axis=0)
-        label = problem.case.hydros.names[plant]
-        figure.add_trace(_band(stages, low, high, colour, label, 0.14))
-        figure.add_trace(_line(stages, middle, colour, label, line={"shape": "hv"}))
+        figure.add_trace(_line(stages, value[:, :, plant].mean(axis=0), colour, problem.case.hydros.names[plant]))
     figure.update_yaxes(rangemode="tozero")
     return _finish(figure, problem, f"{name}: value of water ({problem.case.currency}/hm3)")
 
@@ -241,6 +244,7 @@ def _draw_prices(problem: Any, replay: Replay, policies: Mapping[str, Policy], e
     played = replay(policies[name], evidence)
     curves = {"mean of the load": (playback.mean_price(case, played), "#202020")}
     ends = playback.price_extremes(case, played) if problem.scenario.network != "bus1" else []
+    ends = ends if len(ends) > 1 else []
     for bus, colour in zip(ends, (HYDRO, LEARNED[0]), strict=False):
         curves[case.buses.names[bus]] = (played.nodal_price[:, :, bus], colour)
     figure = go.Figure()
@@ -253,20 +257,16 @@ def _draw_prices(problem: Any, replay: Replay, policies: Mapping[str, Policy], e
 
 def _draw_network(problem: Any, replay: Replay, policies: Mapping[str, Policy], evidence: Evidence) -> PlotlyFigure:
     """Buses as dots, branches as lines between them."""
-    import networkx as nx
     from plotly import graph_objects as go
 
     case, name = problem.case, _featured(policies, evidence)
     played = replay(policies[name], evidence)
     used, binding = playback.branch_use(case, played)
-    graph = nx.Graph()
-    graph.add_nodes_from(range(len(case.buses.names)))
-    graph.add_edges_from(zip(case.branches.start.tolist(), case.branches.end.tolist(), strict=True))
-    place = nx.kamada_kawai_layout(graph, pos=nx.spring_layout(graph, seed=0))
+    place = _places(case)
     figure = go.Figure()
     for branch, label in enumerate(case.branches.names):
-        (x0, y0), (x1, y1) = place[int(case.branches.start[branch])], place[int(case.branches.end[branch])]
-        colour = MISSING if binding[branch] > 0 else "#9A9A9A"
+        (x0, y0), (x1, y1) = place[case.branches.start[branch]], place[case.branches.end[branch]]
+        colour = MISSING if binding[branch] > OFTEN else "#9A9A9A"
         text = f"{label}: {100 * used[branch]:.0f} % of its limit, all of it in {100 * binding[branch]:.1f} % of stages"
         line = {"color": colour, "width": 1.5 + 8 * float(used[branch])}
         between = {"x": np.linspace(x0, x1, 9), "y": np.linspace(y0, y1, 9)}
@@ -275,10 +275,9 @@ def _draw_network(problem: Any, replay: Replay, policies: Mapping[str, Policy], 
         )
     price = played.nodal_price.mean(axis=(0, 1))
     load = case.load(0)
-    places = np.array([place[bus] for bus in range(len(price))])
     figure.add_trace(
         go.Scatter(
-            x=places[:, 0], y=places[:, 1], mode="markers+text", text=case.buses.names, textposition="top center",
+            x=place[:, 0], y=place[:, 1], mode="markers+text", text=case.buses.names, textposition="top center",
             textfont={"size": 11},
             marker={
                 "size": 12 + 22 * np.sqrt(load / max(load.max(), 1e-9)), "color": price, "colorscale": "Viridis",
@@ -291,9 +290,23 @@ def _draw_network(problem: Any, replay: Replay, policies: Mapping[str, Policy], 
         )
     )  # fmt: skip
     figure.update_xaxes(visible=False)
-    figure.update_yaxes(visible=False, scaleanchor="x")
-    figure.update_layout(height=600, title_text=name)
+    figure.update_yaxes(visible=False)
+    figure.update_layout(height=520, title_text=name)
     return figure
+
+
+def _places(case: Case) -> Array:
+    """Where buses are drawn ``(buses, 2)``: linked ones near each other, the longest extent from left to right."""
+    import networkx as nx
+
+    graph = nx.Graph()
+    graph.add_nodes_from(range(len(case.buses.names)))
+    graph.add_edges_from(zip(case.branches.start.tolist(), case.branches.end.tolist(), strict=True))
+    drawn = nx.kamada_kawai_layout(graph, pos=nx.spring_layout(graph, seed=0))
+    place = np.array([drawn[bus] for bus in range(len(drawn))])
+    place -= place.mean(axis=0)
+    turned: Array = place @ np.linalg.svd(place)[2].T
+    return turned
 
 
 def _draw_difference(policies: Mapping[str, Policy], evidence: Evidence) -> PlotlyFigure:
@@ -302,9 +315,12 @@ def _draw_difference(policies: Mapping[str, Policy], evidence: Evidence) -> Plot
 
     name = _featured(policies, evidence)
     others = [other for other in evidence.policies if other != name]
-    reference = evidence.best_baseline if evidence.best_baseline in others else (others[0] if others else name)
+    if not others:
+        return _nothing_to_compare(go.Figure())
+    reference = evidence.best_baseline if evidence.best_baseline in others else others[0]
     difference = evidence.outcomes[name].objective - evidence.outcomes[reference].objective
-    figure = go.Figure(go.Histogram(x=difference, nbinsx=40, marker={"color": LEARNED[0], "line": {"width": 0.5}}))
+    bins = int(np.clip(2 * np.sqrt(len(difference)), 8, 40))
+    figure = go.Figure(go.Histogram(x=difference, nbinsx=bins, marker={"color": LEARNED[0], "line": {"width": 0.5}}))
     figure.add_vline(x=difference.mean(), line={"dash": "dash", "color": "#202020", "width": 2})
     figure.add_annotation(
         x=difference.mean(), y=1, yref="paper", yanchor="bottom", text=f"mean {difference.mean():.5g}", showarrow=False
@@ -313,6 +329,14 @@ def _draw_difference(policies: Mapping[str, Policy], evidence: Evidence) -> Plot
         xaxis_title=f"{name} less {reference} ({evidence.objective.unit})", yaxis_title="paths", height=380,
         bargap=0.05, showlegend=False,
     )  # fmt: skip
+    return figure
+
+
+def _nothing_to_compare(figure: PlotlyFigure) -> PlotlyFigure:
+    figure.add_annotation(text="only one policy was played", showarrow=False, font={"size": 16})
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    figure.update_layout(height=200)
     return figure
 
 

@@ -125,7 +125,7 @@ def merit_bands(case: Case, played: Played, bands: int) -> dict[str, Array]:
         units = order[band == number]
         low, high = case.thermals.cost[units].min(), case.thermals.cost[units].max()
         prices = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
-        label = f"thermal, {prices} {case.currency}/MWh"
+        label = f"thermal at {prices} {case.currency}/MWh"
         found[label] = found.get(label, np.zeros(played.cost.shape)) + played.thermal[:, :, units].sum(axis=2)
     return found
 

@@ -89,7 +89,7 @@ def test_price_bands_hold_every_unit_once_cheapest_first():
     played = played_thermal(case, power)
     bands = playback.merit_bands(case, played, 4)
     np.testing.assert_allclose(sum(bands.values()), power.sum(axis=2))
-    lowest = [float(label.split(", ")[1].split()[0]) for label in bands]
+    lowest = [float(label.split(" at ")[1].split()[0]) for label in bands]
     assert lowest == sorted(lowest)
     assert 2 <= len(bands) <= 4
 
