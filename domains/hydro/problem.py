@@ -106,8 +106,8 @@ class HydroProblem:
         return HydroRules(self.case, scenario.network, scenario.horizon, training_paths, limits)
 
     def solver(self) -> Solver:
-        """What solves the stages."""
-        return Highs()
+        """What solves the stages: unscaled, so that a session answers alike however its rows came into it."""
+        return Highs(options={"simplex_scale_strategy": 0})
 
     @property
     def exact_stages(self) -> bool:
