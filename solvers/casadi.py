@@ -1,8 +1,8 @@
 r"""CasADi with Ipopt: an interior-point method for nonlinear programs, with exact derivatives of what CasADi knows.
 
-Its multipliers belong to :math:`f + \lambda_g^\top g + \lambda_x^\top x`, so the optimum changes by :math:`-\lambda`
-per unit that an active bound is raised; ours are the changes themselves. For programs that are not convex an optimum is
-a local one, and so is infeasibility.
+Its multipliers belong to :math:`f + \lambda_g^\top g + \lambda_x^\top x + \lambda_p^\top p`, so the optimum changes by
+:math:`-\lambda` per unit that an active bound or a parameter is raised; ours are the changes themselves.
+For programs that are not convex an optimum is a local one, and so is infeasibility.
 """
 
 from collections.abc import Mapping
@@ -143,7 +143,7 @@ class NonlinearSession:
         if status != "optimal":
             return NonlinearSolution(status, iterations=iterations, message=message)
         self._last = found
-        prices = (-_vector(found["lam_g"]), -_vector(found["lam_x"]), _vector(found["lam_p"]))
+        prices = (-_vector(found["lam_g"]), -_vector(found["lam_x"]), -_vector(found["lam_p"]))
         return NonlinearSolution(status, float(found["f"]), _vector(found["x"]), *prices, iterations, message)
 
 

@@ -24,6 +24,9 @@ from interlock.solvers.interface import (
 )
 from interlock.solvers.rebuilding import RebuildingSession
 
+USUAL = 1e-8
+"""Clarabel's own tolerance, for programs that it does not solve more exactly."""
+
 _STATES: dict[str, Status] = {
     "Solved": "optimal",
     "PrimalInfeasible": "infeasible",
@@ -60,6 +63,8 @@ class Clarabel:
         status = _STATES.get(str(found.status), "failed")
         if status == "unbounded" and not self._feasible(form):
             status = "infeasible"
+        if status == "failed" and self.tolerance < USUAL:
+            return Clarabel(USUAL).solve(program, time_limit=time_limit)
         if status != "optimal":
             return Solution(status, message=str(found.status))
         return _solution(program, form, np.array(found.x), np.array(found.z))

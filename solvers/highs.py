@@ -169,6 +169,8 @@ class HighsSession:
 def save(program: LinearProgram | QuadraticProgram, path: Path) -> None:
     """Write a program with its names to a text file: free MPS format for ``.mps``, LP format for ``.lp``.
 
+    The LP format knows no brackets in names: there ``v[a]`` is written ``v(a)``.
+
     Raises:
         ValueError: HiGHS does not accept the program.
         OSError: the file cannot be written.
@@ -177,6 +179,11 @@ def save(program: LinearProgram | QuadraticProgram, path: Path) -> None:
 
     if path.suffix not in (".mps", ".lp"):
         raise ValueError(f"{path.name}: a program is saved as .mps or .lp")
+    if path.suffix == ".lp":
+        linear, brackets = linear_part(program), str.maketrans("[]", "()")
+        names = (tuple(name.translate(brackets) for name in part) for part in (linear.column_names, linear.row_names))
+        linear = replace(linear, **dict(zip(("column_names", "row_names"), names, strict=True)))
+        program = linear if isinstance(program, LinearProgram) else replace(program, linear=linear)
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     done = _loaded(program, EXACT).writeModel(str(temporary))
     if done == highspy.HighsStatus.kError or not temporary.exists():

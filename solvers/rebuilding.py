@@ -22,8 +22,7 @@ class RebuildingSession:
         self._cost, self._lower, self._upper = program.cost.copy(), program.lower.copy(), program.upper.copy()
         self._row_lower, self._row_upper = program.row_lower.copy(), program.row_upper.copy()
         self._rows = [
-            (program.columns[start:end], program.values[start:end])
-            for start, end in pairwise(program.starts)
+            (program.columns[start:end], program.values[start:end]) for start, end in pairwise(program.starts)
         ]
         self._row_names = list(program.row_names)
         self._added = 0
@@ -44,10 +43,11 @@ class RebuildingSession:
 
     def add_rows(self, lower: Array, upper: Array, starts: Array, columns: Array, values: Array) -> None:
         """Further rows at the end; ``program`` calls them ``added[0]``, ``added[1]`` and so on."""
+        columns = _positions(columns, len(self._cost))
         self._row_lower = np.concatenate([self._row_lower, lower])
         self._row_upper = np.concatenate([self._row_upper, upper])
         for start, end in pairwise(starts):
-            self._rows.append((_positions(columns[start:end], len(self._cost)), values[start:end]))
+            self._rows.append((columns[start:end], values[start:end]))
             self._row_names.append(f"added[{self._added}]")
             self._added += 1
 

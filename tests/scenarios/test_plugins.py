@@ -17,6 +17,7 @@ REASONS = {
     ("domains", "not_a_domain"): "interlock_broken_type:TEXT is a str, expected a DomainInfo",
     ("methods", "broken_method"): "RuntimeError: the licence file is not there",
     ("solvers", "broken_solver"): "SystemExit: this plug-in gives up",
+    ("solvers", "closed_solver"): "interlock_broken_solvers:Closed has no method `open`",
 }
 
 
@@ -85,6 +86,52 @@ def test_the_smoke_kit_names_what_is_wrong(demo_cli):
     assert done.code == 1
     assert "checks failed" in done.err
     assert "  - masks: " in done.err
+
+
+def test_solvers_are_listed_with_what_they_work_with(demo_cli):
+    listed = {entry["name"]: entry for entry in demo_cli("plugins", "--json").json()["plugins"]}
+    assert listed["highs"]["works_with"].startswith("highspy 1.")
+    assert listed["pyomo"]["works_with"].startswith("pyomo 6.")
+    assert listed["demo_vertices"]["works_with"] == ""
+    missing = listed["missing_solver"]
+    assert (missing["available"], missing["works_with"]) == (False, "")
+    assert "needs a-solver-nobody-has, which is not installed" in missing["reason"]
+    assert "pip install 'interlock-broken[unheard-of]'" in missing["reason"]
+    done = demo_cli("doctor", "--json").json()
+    assert done["solvers"]["highs"] == {"available": True, "about": listed["highs"]["works_with"]}
+    assert not done["solvers"]["missing_solver"]["available"]
+    assert not any("a-solver-nobody-has" in problem for problem in done["problems"])
+    assert "solver missing_solver: unavailable: " in demo_cli("doctor").out
+
+
+def test_the_example_solver_passes_the_conformance_checks(demo_cli):
+    done = demo_cli("plugins", "check", "demo-vertices", "--json")
+    assert done.code == 0, done.err
+    found = done.json()
+    assert (found["solver"], found["ok"]) == ("demo_vertices", True)
+    checks = {check["name"]: check["passed"] for check in found["checks"]}
+    assert checks["optimality"] is checks["duals"] is checks["unbounded"] is checks["session"] is True
+    assert checks["cones"] is None
+
+
+def test_conformance_checks_say_what_is_wrong(demo_cli):
+    done = demo_cli("plugins", "check", "lazy_solver")
+    assert done.code == 1
+    lines = {line.split("  ")[0]: line for line in done.out.splitlines()}
+    assert "FAILED" in lines["optimality"]
+    assert "skipped" in lines["cones"]
+    assert "checks failed" in done.err
+    for words, code in (
+        (["check", "nowhere"], 2),
+        (["check", "bin_packing"], 2),
+        (["check"], 2),
+        (["inspect"], 2),
+        (["check", "broken_solver"], 1),
+        (["check", "missing_solver"], 1),
+    ):
+        refused = demo_cli("plugins", *words)
+        assert (refused.code, refused.out) == (code, "")
+        assert "error: " in refused.err
 
 
 def test_the_example_solver_agrees_with_highs(third_party: Path, tmp_path: Path):
