@@ -18,6 +18,7 @@ import numpy as np
 from interlock.core.errors import BadInput
 from interlock.domains.hydro.case import HOURLY_VOLUME, Array, Case
 from interlock.domains.hydro.tables import Table
+from interlock.domains.hydro.userdata_checks import check_system
 from interlock.domains.hydro.userdata_series import (
     MAX_GRID,
     read_history,
@@ -27,7 +28,7 @@ from interlock.domains.hydro.userdata_series import (
     read_stage_load,
     read_terminal_value,
 )
-from interlock.domains.hydro.userdata_system import check_costs, read_system
+from interlock.domains.hydro.userdata_system import read_system
 
 HEAD = (
     "name", "base_MVA", "stage_hours", "flow_to_volume_hm3_per_m3s", "load_factor", "deficit_cost_per_MWh",
@@ -69,11 +70,11 @@ def read_case(folder: Path, *, history: bool = False) -> tuple[Case, tuple[str, 
     problems: list[str] = []
     notes: list[str] = []
     head = _read_head(folder, problems, notes)
-    system = read_system(folder, head.load_factor, problems, notes)
+    system = read_system(folder, head.load_factor, problems)
     if system is None:
         raise BadInput(str(folder), problems)
     _check_counts(head, system.tables, problems)
-    check_costs(head.deficit_cost, head.forced, system, notes)
+    check_system(system, head.deficit_cost, head.forced, problems, notes)
     inflows, probabilities = _inflow_tables(folder, head, system.hydros.names, problems, notes, history=history)
     case = Case(
         name=head.name,

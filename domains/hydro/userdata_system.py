@@ -1,6 +1,5 @@
-"""Plants, units and network of a case folder; the checks that need more than one table."""
+"""Plants, units and network of a case folder, table by table."""
 
-import graphlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,9 +34,6 @@ COLUMNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 WIDEST_ANGLE = 1.0472
 """rad (60 degrees), where branches.csv gives no limit of the angle difference."""
 
-LIGHTEST, HEAVIEST = 0.01, 100.0
-"""Load as a share of capacity beyond which one of the two is probably in per unit."""
-
 
 @dataclass(frozen=True, slots=True)
 class System:
@@ -52,6 +48,7 @@ class System:
         bus_places: index of a bus by its identifier.
         generator_places: row of generators.csv by gen_id.
         units: index among the thermal units by row of generators.csv.
+        capacity: MW of all generators in service.
     """
 
     tables: dict[str, Table]
@@ -62,6 +59,7 @@ class System:
     bus_places: dict[str, int]
     generator_places: dict[str, int]
     units: dict[int, int]
+    capacity: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +78,13 @@ class _Generators:
     cost: Array
 
 
-def read_system(folder: Path, load_factor: float, problems: list[str], notes: list[str]) -> System | None:
+def read_system(folder: Path, load_factor: float, problems: list[str]) -> System | None:
     """Read and check the four tables.
 
     Args:
         folder: that holds them.
         load_factor: of all loads.
         problems: where problems are noted; what is returned is of use only if there are none.
-        notes: where warnings are noted.
 
     Returns:
         ``None`` if a table cannot be read at all.
@@ -107,7 +104,7 @@ def read_system(folder: Path, load_factor: float, problems: list[str], notes: li
     buses = _buses(tables["buses"], load_factor)
     generators = _generators(tables["generators"], bus_places)
     kept = np.flatnonzero(generators.thermal & generators.on)
-    system = System(
+    return System(
         tables=tables,
         hydros=_hydros(tables["hydros"], tables["generators"], generators, generator_places, bus_places),
         thermals=Thermals(
@@ -124,28 +121,8 @@ def read_system(folder: Path, load_factor: float, problems: list[str], notes: li
         bus_places=bus_places,
         generator_places=generator_places,
         units={int(row): unit for unit, row in enumerate(kept)},
+        capacity=float(generators.max_power[generators.on].sum()),
     )
-    _check_cascade(system, problems)
-    _check_islands(system, problems)
-    _note(system, generators, notes)
-    return system
-
-
-def check_costs(deficit_cost: float, forced: bool, system: System, notes: list[str]) -> None:
-    """Unserved energy must cost more than the dearest unit, or shedding load would be cheaper than serving it."""
-    table, costs = system.tables["generators"], system.thermals.cost
-    if not costs.size or not np.nanmax(costs, initial=-np.inf) >= deficit_cost:
-        return
-    dearest = int(np.nanargmax(costs))
-    row = next(row for row, unit in system.units.items() if unit == dearest)
-    text = (
-        f"cost_per_MWh: {costs[dearest]:g} $/MWh is not below deficit_cost_per_MWh {deficit_cost:g} of case.json: "
-        "shedding load would be cheaper than generating"
-    )
-    if forced:
-        notes.append(f"generators.csv row {table.rows[row]}, {text}")
-    else:
-        table.problem(row, f"{text} (force_deficit_cost: true in case.json if that is meant)")
 
 
 # ---------------------------------------------------------------------------------------------- tables
@@ -338,62 +315,6 @@ def _links(table: Table, column: str) -> Array:
     return links
 
 
-# ---------------------------------------------------------------------------------------------- checks
-
-
 def _check_order(table: Table, low_name: str, low: Array, high_name: str, high: Array, unit: str) -> None:
     for k in np.flatnonzero(low > high).tolist():
         table.problem(k, f"{low_name}: {low[k]:g} {unit} is above {high_name} {high[k]:g} {unit}")
-
-
-def _check_cascade(system: System, problems: list[str]) -> None:
-    hydros = system.hydros
-    links = hydros.turbined_to | hydros.spilled_to
-    graph = {k: np.flatnonzero(links[:, k]).tolist() for k in range(len(links))}
-    try:
-        graphlib.TopologicalSorter(graph).prepare()
-    except graphlib.CycleError as error:
-        circle = " -> ".join(f"{k + 1} ({hydros.names[k]})" for k in error.args[1])
-        problems.append(f"hydros.csv, downstream_turbined and downstream_spilled: water runs in a circle: {circle}")
-
-
-def _check_islands(system: System, problems: list[str]) -> None:
-    """Every island needs one reference bus, whose angle is 0."""
-    names, reference = list(system.bus_places), system.buses.reference
-    if len(names) != len(reference):
-        return  # identifiers are wrong, which has been told
-    island = np.arange(len(names))
-    for start, end in zip(system.branches.start, system.branches.end, strict=True):
-        if start >= 0 and end >= 0 and island[start] != island[end]:
-            island[island == island[end]] = island[start]
-    for label in dict.fromkeys(island.tolist()):
-        members = np.flatnonzero(island == label)
-        references = [names[k] for k in members if reference[k]]
-        if len(references) == 1:
-            continue
-        listed = ", ".join(names[k] for k in members[:12]) + (", ..." if len(members) > 12 else "")
-        found = f"reference buses {', '.join(references)}" if references else "no reference bus"
-        problems.append(f"buses.csv, bus_type: the island of buses {listed} has {found}, expected exactly one (type 3)")
-
-
-def _note(system: System, generators: _Generators, notes: list[str]) -> None:
-    """Warnings, and a problem where loads and capacities cannot be in the same unit."""
-    for name, column, values in (
-        ("generators", "cost_per_MWh", generators.cost),
-        ("buses", "load_MW", system.buses.load),
-    ):
-        table = system.tables[name]
-        for k in np.flatnonzero(values < 0).tolist():
-            notes.append(f"{table.file} row {table.rows[k]}, {column}: {table.columns[column][k]} is negative")
-    hydro = system.tables["hydros"]
-    if any(text and number(text) != 0 for text in hydro.columns.get("final_volume_hm3", ())):
-        notes.append("hydros.csv: final_volume_hm3 is not used; terminal_value.csv says what water is worth at the end")
-    if (system.hydros.min_turbine > 0).any():
-        notes.append("min_turbine_m3s above 0: a stage in which a plant has less water than that cannot be dispatched")
-    load, capacity = float(system.buses.load.sum()), float(generators.max_power[generators.on].sum())
-    if not LIGHTEST * capacity <= load <= HEAVIEST * capacity:
-        suspect = "load_MW of buses.csv" if load < LIGHTEST * capacity else "pmax_MW of generators.csv"
-        system.tables["buses"].problems.append(
-            f"buses.csv, load_MW: {load:g} MW in all against {capacity:g} MW of generators: is {suspect} in per unit? "
-            "expected MW"
-        )
