@@ -27,7 +27,6 @@ from interlock.domains.hydro.dispatch import Dispatch, DispatchBatch, open_dispa
 from interlock.domains.hydro.fallback import Fallbacks
 from interlock.domains.hydro.release import DEFICIT, Plan, Release, changed_case
 from interlock.domains.hydro.request import SCHEMA_VERSION, Request, parse, request_schema, sample_requests
-from interlock.domains.hydro.rule_program import stage_features
 from interlock.domains.hydro.scenario import HydroScenario
 from interlock.domains.hydro.shedding import dispatch_within_load
 from interlock.domains.hydro.stage_program import LinearNetwork
@@ -95,6 +94,7 @@ class HydroDecision:
         self._curve_of = curve
         self._water: Water = water_of(case)
         self._request_schema = request_schema(case, scenario.horizon)
+        self._encoders = encoders.encoders(case, scenario.horizon)
         self._systems: dict[Any, System] = {}
 
     def request_fields(self) -> tuple[Field, ...]:
@@ -136,18 +136,8 @@ class HydroDecision:
         return {"volume": np.zeros((rows, plants)), "inflow": request.history, "stage": stage[:, np.newaxis]}
 
     def encoders(self) -> Mapping[str, Encoder]:
-        """``rule``: ``features`` and ``state`` of decision rules; and the encoders of the problem."""
-        case, horizon = self.case, self.scenario.horizon
-        volume_scale = np.where(case.hydros.max_volume > 0, case.hydros.max_volume, 1.0)
-        inflow_scale = np.maximum(case.inflows.max(axis=(0, 1)), 1e-9)
-
-        def rule(observation: Observation) -> dict[str, Array]:
-            stage, inflow = observation["stage"][:, 0], observation["inflow"]
-            features = stage_features(inflow, stage, inflow_scale, case.cycle, horizon)
-            state = observation["volume"] / volume_scale
-            return {"features": features.astype(np.float32), "state": state.astype(np.float32)}
-
-        return {"rule": rule, **encoders.encoders(case, horizon)}
+        """The encoders that the problem trained with."""
+        return self._encoders
 
     def propose(self, request: Request, output: Array) -> Array | None:
         """End volumes that can be reached, from the raw numbers of a decision rule."""
