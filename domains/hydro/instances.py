@@ -101,8 +101,8 @@ def _source(scenario: HydroScenario, data: Path | None) -> tuple[Case, tuple[str
         folder = data_set_folder(chosen.name)
         if not (folder / "case.json").is_file():
             raise UsageError(
-                f"data set {chosen.name} is not in {folder}: put it there with "
-                f"`interlock data hydro-{chosen.name} --from DIR`, or name the folder that holds it with --data"
+                f"data set {chosen.name} is not in {folder}: put it there with `interlock data hydro-{chosen.name} "
+                f"--from DIR`, where DIR holds the folder {chosen.name}, or name that folder with --data"
             )
         return read_case(folder, history=history)
     if isinstance(chosen, InlineCase):
@@ -118,7 +118,8 @@ def _outages(scenario: HydroScenario, case: Case) -> list[tuple[int, int, int]]:
     for k, outage in enumerate(scenario.outages):
         if outage.unit not in names:
             near = difflib.get_close_matches(outage.unit, names, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names)}"
+            known = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+            hint = f"did you mean {near[0]}?" if near else f"there are: {known}"
             problems.append(f"outages.{k}.unit: {outage.unit!r} is no thermal unit of {case.name}; {hint}")
     if problems:
         raise BadInput(f"scenario {scenario.name}", problems)
