@@ -17,17 +17,17 @@ from interlock.core.multistage.stage import LinearStage, Multistage, Noise
 from interlock.core.policy import FunctionPolicy, Policy
 from interlock.domains.hydro.bounds import in_chunks
 from interlock.domains.hydro.case import Case
+from interlock.domains.hydro.failures import save_program
 from interlock.domains.hydro.water import reachable, water_of
 from interlock.solvers.highs import Highs
 from interlock.solvers.interface import Basis, Solution
 
-KEEP = 1e-4
-"""$/h per hm3: of plans that cost the same, the one that keeps more water; far below any value of water."""
+TRACE = 1e-4
+"""$/h per hm3 by which plans of the same cost are told apart; far below any value of water."""
 
 LOOK_AHEAD = 26
 """Stages of a rolling plan, half a year of weeks."""
 
-FITTING_PATHS = 50
 SHRUNK = (0.4, 0.55, 0.7, 0.85, 1.0)
 """Heights that are tried for the rule curve, as shares of what is stored with perfect information."""
 
@@ -40,31 +40,35 @@ def stage_view(observation: Observation) -> tuple[Array, Array, Array]:
     return observation["stage"][:, 0], observation["volume"], observation["inflow"]
 
 
-def myopic(multistage: Multistage) -> Policy:
-    """Serve the load of the stage at least cost, as if there were no later one; keep what that leaves over.
+def myopic(multistage: Multistage, *, keep: bool = True) -> Policy:
+    """Serve the load of the stage at least cost, as if there were no later one.
+
+    Such an operator does not care what becomes of the water that this leaves over, but it decides what later stages
+    cost: a solver left to itself keeps some and spills some, as its pivots fall.
 
     Args:
         multistage: the stages; those of the linear network where the simulator's is not linear.
+        keep: keep what is left over, or else spill it.
     """
-    return _planning(multistage, 1)
+    return _planning(multistage, 1, TRACE if keep else -TRACE)
 
 
 def model_predictive(multistage: Multistage) -> Policy:
     """Plan ``LOOK_AHEAD`` stages on the mean of later inflows, do the first stage of the plan, plan again."""
-    return _planning(multistage, LOOK_AHEAD)
+    return _planning(multistage, LOOK_AHEAD, TRACE)
 
 
-def _planning(multistage: Multistage, length: int) -> Policy:
-    """Plan ``length`` stages as far as the horizon goes, do the first; water left at the end is worth nothing."""
+def _planning(multistage: Multistage, length: int, worth: float) -> Policy:
+    """Plan ``length`` stages as far as the horizon goes, do the first; stored water is worth a trace."""
     forecast = np.array([mean_outcome(noise) for noise in multistage.noises])
-    keeping = {id(stage): _keeping(stage) for stage in multistage.stages}
+    valued = {id(stage): _with_worth(stage, worth) for stage in multistage.stages}
     ids = [id(stage) for stage in multistage.stages]
     keys = [tuple(ids[t : t + length]) for t in range(len(ids))]
 
     @cache
     def plan(key: tuple[int, ...]) -> _Plan:
         first = keys.index(key)
-        stages = [keeping[stage] for stage in key]
+        stages = [valued[stage] for stage in key]
         return _Plan(stack(stages), multistage.initial_state, forecast[first : first + len(stages)])
 
     def act(observation: Observation, rng: np.random.Generator) -> Array:
@@ -74,9 +78,9 @@ def _planning(multistage: Multistage, length: int) -> Policy:
             path = np.concatenate([inflow[row][np.newaxis], forecast[t + 1 : t + len(keys[t])]])
             solution = plan(keys[t]).solve(volume[row], path)
             if solution.x is None:
-                raise StageInfeasible(
-                    int(t) + 1, f"row {row} of the batch", f"no plan from this stage on: {solution.message}", row=row
-                )
+                reason = f"no plan from this stage on ({solution.message})"
+                saved = save_program(plan(keys[t]).session.program(), f"plan-from-stage-{t + 1}")
+                raise StageInfeasible(int(t) + 1, f"row {row} of the batch", reason, saved, row)
             target[row] = plan(keys[t]).stacked.states(solution.x)[0]
         return target
 
@@ -127,6 +131,7 @@ def baselines(
     """The baselines of a scenario by name, in its order; what they need is made when the first of them is asked for."""
     known: dict[str, Callable[[int], Policy]] = {
         "myopic": lambda seed: myopic(multistage()),
+        "myopic_spill": lambda seed: myopic(multistage(), keep=False),
         "rule_curve": lambda seed: rule_curve(case, curve()),
         "mpc": lambda seed: model_predictive(multistage()),
     }
@@ -163,16 +168,16 @@ class _Plan:
         return self.session.solve()
 
 
-def _keeping(stage: LinearStage) -> LinearStage:
-    """The stage with a trace of worth for the water that is left."""
+def _with_worth(stage: LinearStage, worth: float) -> LinearStage:
+    """The stage with a worth ($/h per hm3) of the water that it hands on."""
     cost = stage.program.cost.copy()
-    cost[stage.state] -= KEEP
+    cost[stage.state] -= worth
     return replace(stage, program=replace(stage.program, cost=cost))
 
 
 def _best_volumes(multistage: Multistage, paths: Array) -> Array:
     """``(n, T, s)``, end volumes of the cheapest operation of every path."""
-    stages = [_keeping(stage) for stage in multistage.stages]
+    stages = [_with_worth(stage, TRACE) for stage in multistage.stages]
     stacked = stack(stages)
     session = Highs().open(stacked.program)
     found = []

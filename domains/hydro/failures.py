@@ -1,4 +1,4 @@
-"""A stage that could not be dispatched, written down for whoever looks into it."""
+"""A program that has no solution, written down for whoever looks into it."""
 
 import os
 import tempfile
@@ -8,10 +8,11 @@ from pathlib import Path
 from interlock.domains.hydro.case import Array, Case
 from interlock.domains.hydro.stage_program import LinearNetwork, linear_stage
 from interlock.solvers.highs import save
+from interlock.solvers.interface import LinearProgram
 
 
 def save_stage(case: Case, network: LinearNetwork, stage: int, volume: Array, inflow: Array, target: Array) -> str:
-    """Write the stage's program with its end volumes fixed, as free MPS with names; gives the file.
+    """Write the program of a stage with its end volumes fixed; gives the file, see ``save_program``.
 
     Args:
         case: the system.
@@ -20,19 +21,30 @@ def save_stage(case: Case, network: LinearNetwork, stage: int, volume: Array, in
         volume: incoming, hm3 ``(plants,)``.
         inflow: m3/s ``(plants,)``.
         target: end volumes, hm3 ``(plants,)``.
-
-    Returns:
-        The name of a new file in the system's folder for temporary files, or "" if it cannot be written.
     """
     linear = linear_stage(case, network, stage)
     program, level = linear.program, linear.right_hand_side(volume, inflow)
     parts = {name: getattr(program, name).copy() for name in ("lower", "upper", "row_lower", "row_upper")}
     parts["lower"][linear.state] = parts["upper"][linear.state] = target
     parts["row_lower"][linear.rows] = parts["row_upper"][linear.rows] = level
+    return save_program(replace(program, **parts), f"{case.name}-stage-{stage + 1}")
+
+
+def save_program(program: LinearProgram, label: str) -> str:
+    """Write a program as free MPS with names into the system's folder for temporary files.
+
+    Args:
+        program: what could not be solved.
+        label: part of the file's name; what a file name cannot hold is replaced.
+
+    Returns:
+        The name of a new file, or "" if it cannot be written.
+    """
+    plain = "".join(letter if letter.isalnum() else "-" for letter in label)
     try:
-        handle, name = tempfile.mkstemp(".mps", f"interlock-{case.name}-stage-{stage + 1}-")
+        handle, name = tempfile.mkstemp(".mps", f"interlock-{plain}-")
         os.close(handle)
-        save(replace(program, **parts), Path(name))
+        save(program, Path(name))
     except (OSError, ValueError):
         return ""
     return name

@@ -116,7 +116,7 @@ class HydroScenario(Scenario):
         None, ge=0, description="limit on expected unserved energy, % of the load energy; null: not a constraint"
     )
     storage_target: StorageTarget | None = Field(None, description="chance constraint on storage; null: none")
-    baselines: tuple[Literal["myopic", "rule_curve", "mpc"], ...] = Field(
+    baselines: tuple[Literal["myopic", "myopic_spill", "rule_curve", "mpc"], ...] = Field(
         ("myopic", "rule_curve"), min_length=1, description="rules shown beside learned policies, the reference first"
     )
     evaluation: HydroEvaluation = HydroEvaluation()

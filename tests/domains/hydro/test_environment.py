@@ -1,6 +1,7 @@
 """The simulator against the stage program solved as it stands, and against sums made by hand."""
 
 import itertools
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,12 @@ from interlock.solvers.highs import Highs
 
 EENS = Constraint("eens", "cumulative", 1.0, "% of load energy")
 STORAGE = Constraint("storage", "chance", 0.1, "share of paths")
+
+
+@pytest.fixture(autouse=True)
+def saved_programs_stay_here(monkeypatch, tmp_path):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 def drawn(case, horizon):
@@ -212,7 +219,6 @@ def test_a_stage_without_a_dispatch_names_stage_instance_and_file():
     assert saved.is_file()
     assert str(saved) in str(told.value)
     text = saved.read_text()
-    saved.unlink()
     assert "water[H1]" in text
     assert "power[B1]" in text
 
