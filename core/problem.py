@@ -187,6 +187,36 @@ class Problem(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Verb:
+    """A further verb of a domain that makes a run: it trains with a method of its own, whatever the scenario names.
+
+    The run is one like any other: stored, resumed, compared, shown with ``--json``. Where the scenario names the same
+    method, its settings apply.
+
+    Attributes:
+        summary: one line.
+        method: preset of the method.
+        stages: what the run does, in this order: ``train``, then any of ``compare``, ``report`` and ``export``.
+    """
+
+    summary: str
+    method: str
+    stages: tuple[str, ...] = ("train", "compare")
+
+    def __post_init__(self) -> None:
+        """See that the stages can follow one another.
+
+        Raises:
+            ValueError: they cannot.
+        """
+        order = ("train", "compare", "report", "export")
+        if self.stages[:1] != ("train",) or self.stages != tuple(name for name in order if name in self.stages):
+            raise ValueError(f"stages {self.stages}: expected train, then any of {', '.join(order[1:])} in this order")
+        if "report" in self.stages and "compare" not in self.stages:
+            raise ValueError(f"stages {self.stages}: a report is about a comparison")
+
+
+@dataclass(frozen=True, slots=True)
 class DomainInfo:
     """What is known of a domain without importing its heavy modules: the object behind an ``interlock.domains`` entry.
 
@@ -198,7 +228,7 @@ class DomainInfo:
         problem: ``"module:function"``; ``(scenario, data=None) -> Problem``, ``data`` a path to the user's instances.
         decision: ``"module:function"``; ``(scenario) -> DecisionContract``, torch-free.
         configs: ``"package:folder"`` that holds the scenario files.
-        verbs: further commands of the domain: name -> ``"module:function"``, a typer command.
+        verbs: further verbs: name -> a ``Verb`` that makes a run, or ``"module:function"`` of a typer command.
     """
 
     name: str
@@ -208,7 +238,7 @@ class DomainInfo:
     problem: str
     decision: str
     configs: str
-    verbs: Mapping[str, str]
+    verbs: Mapping[str, Verb | str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +253,7 @@ class MethodInfo:
         train: ``"module:function"``; ``(problem, config, run) -> Policy``.
         load: ``"module:function"``; ``(folder, problem) -> Policy``, reading what the policy's ``save(folder)`` wrote.
         extra: optional dependency group that training needs (``""`` for none).
+        bounds: names of the bounds that its policies may carry, in an attribute ``bounds`` like that of a problem.
     """
 
     name: str
@@ -232,3 +263,4 @@ class MethodInfo:
     train: str
     load: str
     extra: str = ""
+    bounds: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from interlock.core.errors import InterlockError, UsageError
-from interlock.core.problem import DomainInfo
+from interlock.core.problem import DomainInfo, Verb
 from interlock.scenarios import plugins
 from interlock.scenarios.cli_options import (
     Budget,
@@ -59,8 +59,11 @@ class DomainGroup(QuickHelp, TyperGroup):
         if cmd_name not in self.domain.verbs:
             near = plugins.did_you_mean(cmd_name, known)
             raise UsageError(f"{self.domain.name} has no verb {cmd_name!r}{near}; there are: {', '.join(known)}")
-        own = typer.Typer(add_completion=False, rich_markup_mode=None)
-        own.command(cmd_name)(plugins.resolve(self.domain.verbs[cmd_name]))
+        verb, own = self.domain.verbs[cmd_name], typer.Typer(add_completion=False, rich_markup_mode=None)
+        if isinstance(verb, Verb):
+            own.command(cmd_name, help=f"{verb.summary[:1].upper()}{verb.summary[1:]}.")(_making_runs(cmd_name))
+        else:
+            own.command(cmd_name)(plugins.resolve(verb))
         return typer.main.get_command(own)
 
 
@@ -76,6 +79,31 @@ def domain_group(domain: DomainInfo) -> Any:
     group.short_help = domain.title
     group.context_settings = {"obj": domain}
     return group
+
+
+def _making_runs(verb: str) -> Any:
+    """The command of a domain's own verb that makes a run."""
+
+    def command(
+        context: typer.Context,
+        scenario: Started = "",
+        sets: Sets = None,
+        seed: Seed = 0,
+        budget: Budget = "",
+        method_sets: MethodSets = None,
+        store: Store = "",
+        resume: Resume = "",
+        checkpoint_every: Every = "30s",
+        record: Record = "",
+        out: Out = "",
+        as_json: Json = False,
+        quiet: Quiet = False,
+    ) -> None:
+        from interlock.scenarios.cli_runs import make_run
+
+        make_run(context, verb)
+
+    return command
 
 
 @verbs.command("list", cls=QuickCommand)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from interlock.core.errors import UsageError
-from interlock.core.problem import DomainInfo
+from interlock.core.problem import DomainInfo, Verb
 from interlock.scenarios import journey, loading, plugins, record
 from interlock.scenarios.cli_options import Asked, asked, folder
 from interlock.scenarios.running import seconds_of
@@ -26,7 +26,7 @@ def make_run(context: typer.Context, verb: str) -> None:
 
     Args:
         context: of the command: its options, its domain, what was typed.
-        verb: a key of ``journey.STAGES``.
+        verb: a key of ``journey.STAGES``, or a ``Verb`` of the domain.
 
     Raises:
         Exit: with code 5 if the time budget was spent.
@@ -36,7 +36,7 @@ def make_run(context: typer.Context, verb: str) -> None:
     screen = Screen(as_json=options.as_json, quiet=options.quiet)
     row = record.find_row(domain.name, options.record) if options.record else None
     if options.out:
-        journey.check_target(Path(options.out), verb)
+        journey.check_target(Path(options.out), trains="train" in journey.stages_of(domain, verb))
     with redirect_stdout(sys.stderr):  # whatever methods, domains and libraries print
         if options.resume:
             work = _resumed(domain, verb, options, screen)
@@ -45,7 +45,7 @@ def make_run(context: typer.Context, verb: str) -> None:
         run = work.folder
         screen.say(f"run {run.id}")
         journey.carry_out(work)
-    evidence = None if verb == "train" else journey.evidence_of(run)
+    evidence = journey.evidence_of(run) if "compare" in journey.stages_of(domain, verb) else None
     if evidence is not None:
         from interlock.scenarios.console import evidence_table
 
@@ -82,7 +82,7 @@ def _started(domain: DomainInfo, verb: str, options: Asked, screen: Screen, comm
     if verb == "evaluate" and len(options.policies) != 1:
         raise UsageError("evaluate takes one policy: --policy NAME or --policy RUN (compare takes several)")
     scenario = loading.load_scenario(domain, options.scenario, options.sets)
-    method = _method(domain, scenario, options) if "train" in journey.STAGES[verb] else None
+    method = _method(domain, verb, scenario, options) if "train" in journey.stages_of(domain, verb) else None
     work = journey.start(
         domain,
         scenario,
@@ -113,11 +113,12 @@ def _resumed(domain: DomainInfo, verb: str, options: Asked, screen: Screen) -> j
     return work
 
 
-def _method(domain: DomainInfo, scenario: Any, options: Asked) -> loading.Method:
-    """The method asked for; else the scenario's own, with the settings it changes."""
-    own = scenario.method
-    if options.method and (own is None or plugins.known_as(options.method, [own.preset]) != own.preset):
-        return loading.load_method(domain, options.method, None, options.method_sets)
+def _method(domain: DomainInfo, verb: str, scenario: Any, options: Asked) -> loading.Method:
+    """The method of the verb or the one asked for; else the scenario's own, with the settings it changes."""
+    own, made_for = scenario.method, domain.verbs.get(verb)
+    asked_for = made_for.method if isinstance(made_for, Verb) else options.method
+    if asked_for and (own is None or plugins.known_as(asked_for, [own.preset]) != own.preset):
+        return loading.load_method(domain, asked_for, None, options.method_sets)
     if own is None:
         names = ", ".join(loading.preset_names(domain))
         raise UsageError(f"scenario {scenario.name} names no method; choose one with --method: {names}")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interlock.core.errors import BadInput, Interrupted, NotExportable, UsageError
-from interlock.core.problem import DomainInfo, MethodInfo
+from interlock.core.problem import DomainInfo, MethodInfo, Verb
 from interlock.scenarios import machine, plugins
 from interlock.scenarios.files import check_folder, sha256_of, write_bytes, write_folder, write_text
 from interlock.scenarios.loading import Method
@@ -37,7 +37,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "evaluate": ("compare",),
     "run": ("train", "compare", "report", "export"),
 }
-"""Verb -> the stages it consists of."""
+"""Verb of every domain -> the stages it consists of."""
 
 COPIED_FILES = ("evidence.json", "evidence.csv", "report.html")
 COPIED_FOLDERS = ("policy", "bundle")
@@ -79,6 +79,12 @@ class Journey:
         return verb
 
 
+def stages_of(domain: DomainInfo, verb: str) -> tuple[str, ...]:
+    """The stages that a verb consists of: a common one, or a domain's own that makes a run."""
+    own = domain.verbs.get(verb)
+    return own.stages if isinstance(own, Verb) else STAGES[verb]
+
+
 def build_problem(domain: DomainInfo, scenario: Any, data: Path | None = None) -> Problem:
     """The problem of a scenario, over the user's instances if a file is given.
 
@@ -88,9 +94,10 @@ def build_problem(domain: DomainInfo, scenario: Any, data: Path | None = None) -
     build = plugins.resolve(domain.problem)
     problem: Problem = build(scenario) if data is None else build(scenario, data)
     evaluation = scenario.evaluation
+    carried = _carried() if evaluation.reference_bound is not None else []
     references = {
         "reference_heuristic": (evaluation.reference_heuristic, problem.baselines()),
-        "reference_bound": (evaluation.reference_bound, problem.bounds()),
+        "reference_bound": (evaluation.reference_bound, [*problem.bounds(), *carried]),
     }
     wrong = [
         f"evaluation.{field}: got {name!r}{plugins.did_you_mean(name, known)}; there are: {', '.join(known) or 'none'}"
@@ -100,6 +107,11 @@ def build_problem(domain: DomainInfo, scenario: Any, data: Path | None = None) -
     if wrong:
         raise BadInput(f"scenario {scenario.name}", wrong)
     return problem
+
+
+def _carried() -> list[str]:
+    """Names of the bounds that policies of the installed methods may carry."""
+    return [name for method in plugins.available("methods") if method.info for name in method.info.bounds]
 
 
 def problem_of(domain: DomainInfo, folder: RunFolder, *, with_data: bool = True) -> Problem:
@@ -135,10 +147,10 @@ def start(
     Args:
         domain: the domain.
         scenario: the checked scenario.
-        method: what trains; needed by the verbs ``train`` and ``run``.
+        method: what trains; needed by verbs with the stage ``train``.
         store: where the run goes.
         screen: where messages go.
-        verb: a key of ``STAGES``.
+        verb: a key of ``STAGES``, or a ``Verb`` of the domain.
         command: what the user typed.
         seed: of training.
         budget: seconds of training.
@@ -237,7 +249,7 @@ def carry_out(journey: Journey) -> None:
     work = {"train": _train, "compare": _compare, "report": _report, "export": _export}
     journey.folder.update(status="running", error=None)
     try:
-        for name in STAGES[journey.verb]:
+        for name in stages_of(journey.domain, journey.verb):
             if journey.folder.record["stages"].get(name, {}).get("status") != "done":
                 with _stage(journey, name) as account:
                     work[name](journey, account)
@@ -267,12 +279,12 @@ def evidence_of(folder: RunFolder) -> Evidence:
     return Evidence.load(folder.path)
 
 
-def check_target(target: Path, verb: str) -> None:
+def check_target(target: Path, *, trains: bool) -> None:
     """See that the results of a run may be copied into a folder: nothing is replaced there but results of ours.
 
     Args:
         target: the folder.
-        verb: of the run; only what trains makes a policy and a bundle.
+        trains: whether the run trains: only then there are a policy and a bundle.
 
     Raises:
         UsageError: the folder cannot be one, or something else has a name that is needed.
@@ -283,7 +295,7 @@ def check_target(target: Path, verb: str) -> None:
     for name in COPIED_FILES:
         if (target / name).is_dir():
             raise UsageError(f"--out {target}: {target / name} is a folder, a file of this name is to be written")
-    if "train" not in STAGES[verb]:
+    if not trains:
         return
     for name in COPIED_FOLDERS:
         path = target / name
@@ -300,7 +312,7 @@ def copy_results(folder: RunFolder, target: Path) -> None:
     Raises:
         UsageError: as ``check_target``.
     """
-    check_target(target, folder.record["verb"])
+    check_target(target, trains=folder.record["method"] is not None)
     for name in COPIED_FILES:
         if (folder.path / name).is_file():
             write_bytes(target / name, (folder.path / name).read_bytes())

@@ -55,7 +55,7 @@ def evaluate_policies(
     Args:
         problem: what they are compared on. A policy whose name is not among ``problem.baselines()`` counts as learned.
         policies: by name; each is seeded here with the seed of the instances.
-        bounds: whether to compute the problem's bounds too.
+        bounds: whether to compute the problem's bounds too, and those that policies carry (an attribute ``bounds``).
         num_envs: rows of the batch; default: the scenario's.
         instances: how many; default: the scenario's number for the split.
         split: which instances.
@@ -81,7 +81,8 @@ def evaluate_policies(
         single_ms[name] = _single_ms(problem, policy, split, used_seed)
     count = len(next(iter(outcomes.values())).objective)
     values, notes = {}, []
-    for name, bound in problem.bounds().items() if bounds else ():
+    declared = _declared(problem, policies) if bounds else {}
+    for name, bound in declared.items():
         if progress is not None:
             progress(name, 0, count)
         computed = np.asarray(bound.compute(split, count), dtype=float)
@@ -91,7 +92,7 @@ def evaluate_policies(
             values[name] = computed
         if progress is not None:
             progress(name, count, count)
-    evidence = summarise(problem, outcomes, values, single_ms, split=split, seed=used_seed)
+    evidence = summarise(problem, outcomes, values, single_ms, split=split, seed=used_seed, declared=declared)
     about_data: tuple[str, ...] = getattr(problem, "notes", ())
     return replace(evidence, warnings=(*evidence.warnings, *notes, *about_data))
 
@@ -104,6 +105,7 @@ def summarise(
     *,
     split: Split,
     seed: int,
+    declared: Mapping[str, Bound] | None = None,
 ) -> Evidence:
     """Turn results per instance into evidence. Every interval uses the same resampled instances.
 
@@ -114,11 +116,13 @@ def summarise(
         single_ms: policy -> milliseconds of a single decision.
         split: which instances.
         seed: of the instances.
+        declared: what the bounds are; default: those of the problem.
 
     Raises:
         BrokenEnvironment: a metric is missing or not finite.
     """
     scenario, objective = problem.scenario, problem.objective
+    declared = problem.bounds() if declared is None else declared
     count = len(next(iter(outcomes.values())).objective)
     rows = resample_rows(count)
     baselines = [name for name in problem.baselines() if name in outcomes]
@@ -157,7 +161,6 @@ def summarise(
         )
         for name in order
     }
-    declared = problem.bounds()
     summary = {name: _bound(declared[name], values, rows) for name, values in bound_values.items()}
     return Evidence(
         domain=scenario.domain,
@@ -179,6 +182,16 @@ def summarise(
         outcomes=dict(outcomes),
         bound_values=dict(bound_values),
     )
+
+
+def _declared(problem: Problem, policies: Mapping[str, Policy]) -> dict[str, Bound]:
+    """The bounds of the problem, then those that came with policies; a second one of a name tells whose it is."""
+    found = dict(problem.bounds())
+    for policy_name, policy in policies.items():
+        carried: Mapping[str, Bound] = getattr(policy, "bounds", {})
+        for name, bound in carried.items():
+            found[name if name not in found else f"{name} ({policy_name})"] = bound
+    return found
 
 
 def _named(chosen: str | None, default: str | None, present: Mapping[str, object]) -> str | None:

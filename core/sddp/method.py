@@ -42,6 +42,7 @@ METHOD = MethodInfo(
     config="interlock.core.sddp.method:SddpConfig",
     train="interlock.core.sddp.method:train",
     load="interlock.core.sddp.method:load",
+    bounds=("sddp",),
 )
 
 UNBUNDLED = "it solves a stage program with its own cuts at every decision, and a bundle holds no such policy alone"

@@ -1,6 +1,6 @@
 """Long-term hydrothermal dispatch: how much water each plant keeps, so that load is served at least expected cost."""
 
-from interlock.core.problem import DomainInfo
+from interlock.core.problem import DomainInfo, Verb
 
 DOMAIN = DomainInfo(
     name="hydro",
@@ -10,5 +10,5 @@ DOMAIN = DomainInfo(
     problem="interlock.domains.hydro.problem:build",
     decision="interlock.domains.hydro.decision:build",
     configs="interlock.configs:hydro",
-    verbs={},
+    verbs={"sddp": Verb("cuts and a lower bound by stochastic dual dynamic programming, compared", "sddp")},
 )
