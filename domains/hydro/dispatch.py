@@ -21,7 +21,6 @@ from scipy.sparse.csgraph import connected_components
 
 from interlock.core.errors import MissingExtra, StageInfeasible
 from interlock.domains.hydro.case import Array, Case
-from interlock.domains.hydro.failures import save_stage
 from interlock.domains.hydro.stage_program import LinearNetwork, flows, incidence, injection, loaded_buses
 from interlock.solvers.highs import Highs
 from interlock.solvers.interface import LinearProgram
@@ -118,7 +117,7 @@ class LinearDispatch:
     """
 
     def __init__(self, case: Case, network: LinearNetwork, horizon: int):
-        self.case, self._network = case, network
+        self.case = case
         hydros = case.hydros
         plants, units, loaded = len(hydros.names), len(case.thermals.names), loaded_buses(case)
         self._plants, self._units, self._loaded = plants, units, loaded
@@ -247,8 +246,7 @@ class LinearDispatch:
             f"no dispatch for these end volumes ({solution.status}: {solution.message}); incoming volumes "
             f"{_listed(volume[row])} hm3, inflows {_listed(inflow[row])} m3/s, end volumes {_listed(target[row])} hm3"
         )
-        saved = save_stage(self.case, self._network, int(stage[row]), volume[row], inflow[row], target[row])
-        raise StageInfeasible(int(stage[row]) + 1, f"row {row} of the batch", reason, saved, row=row)
+        raise StageInfeasible(int(stage[row]) + 1, f"row {row} of the batch", reason, row=row)
 
 
 def transfer_factors(case: Case) -> tuple[Array, Array]:

@@ -11,7 +11,9 @@ from interlock.core.errors import BrokenEnvironment, StageInfeasible
 from interlock.core.problem import Constraint
 from interlock.domains.hydro.case import Case
 from interlock.domains.hydro.dispatch import Dispatch
+from interlock.domains.hydro.failures import save_stage
 from interlock.domains.hydro.metrics import METRICS, ledger, rounded
+from interlock.domains.hydro.stage_program import LinearNetwork
 from interlock.domains.hydro.water import clip_to_reach, water_of
 
 Paths = Callable[[int, int, int], Array]
@@ -38,6 +40,7 @@ class HydroEnvironment:
         split: told in errors.
         constraints: ``eens`` and ``storage``, as far as there are limits.
         storage: ``(stage from 0, share of the capacity)`` of the constraint ``storage``.
+        network: of the stage program that is saved when a dispatch fails without saving anything itself.
     """
 
     def __init__(
@@ -53,10 +56,11 @@ class HydroEnvironment:
         split: Split,
         constraints: tuple[Constraint, ...],
         storage: tuple[int, float] = (0, 0.0),
+        network: LinearNetwork | None = None,
     ):
         self.case, self.dispatch, self.paths = case, dispatch, paths
         self.num_envs, self.horizon, self.split, self.constraints = num_envs, horizon, split, constraints
-        self.storage = storage
+        self.storage, self.network = storage, network
         self.water = water_of(case)
         self.ledger = ledger(case, horizon, reported)
         hydros = case.hydros
@@ -135,8 +139,12 @@ class HydroEnvironment:
         except StageInfeasible as error:
             if error.row is None:
                 raise
-            instance = f"instance {self.instance[error.row]} of split {self.split}, seed {self.seed}"
-            raise StageInfeasible(error.stage, instance, error.reason, error.saved) from error
+            row = error.row
+            saved = error.saved
+            if not saved and self.network is not None:
+                saved = save_stage(self.case, self.network, int(stage[row]), volume[row], inflow[row], target[row])
+            instance = f"instance {self.instance[row]} of split {self.split}, seed {self.seed}"
+            raise StageInfeasible(error.stage, instance, error.reason, saved) from error
 
     def _costs(self, stage: Array, missing: Array, target: Array) -> Array:
         """One column per constraint: unserved energy in % of the load, and storage that is short in its stage."""

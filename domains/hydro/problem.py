@@ -65,6 +65,7 @@ class HydroProblem:
             split=split,
             constraints=self.constraints,
             storage=(0, 0.0) if target is None else (target.stage - 1, target.share),
+            network=scenario.network if scenario.network == "bus1" or scenario.network == "dc" else None,
         )
 
     def baselines(self) -> Mapping[str, Callable[[int], Policy]]:

@@ -43,6 +43,7 @@ def drawn(case, horizon):
 
 def simulator(case, rows, horizon=3, network="dc", paths=None, **changes):
     settings = {"horizon": horizon, "reported": None, "seed": 1, "split": "test", "constraints": (), **changes}
+    settings["network"] = network
     dispatch = open_dispatch(case, network, horizon)
     return HydroEnvironment(case, dispatch, paths or drawn(case, horizon), rows, **settings)
 
