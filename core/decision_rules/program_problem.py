@@ -37,7 +37,7 @@ class ProgramProblem:
         scenario: Scenario,
         heuristics: Mapping[str, Callable[[Array, Array, Array], Array]] | None = None,
     ):
-        self.program, self.stages, self.solver = program, stages, solver
+        self.program, self.stages, self._solver = program, stages, solver
         self.scenario, self.heuristics = scenario, heuristics or {}
         self.objective = Objective("cost", "1", "minimise", per_reward=-1.0)
         self.constraints: tuple[Constraint, ...] = tuple(
@@ -52,9 +52,9 @@ class ProgramProblem:
         """The linear stages."""
         return self.stages
 
-    def linear_solver(self) -> Solver:
+    def solver(self) -> Solver:
         """The solver of linear programs."""
-        return self.solver
+        return self._solver
 
     def path(self, seed: int, split: Split, instance: int) -> Array:
         """``(T, k)``, the noise of an instance."""

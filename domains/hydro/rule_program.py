@@ -8,7 +8,7 @@ import numpy as np
 
 from interlock.domains.hydro.case import Array, Case
 from interlock.domains.hydro.dispatch import Dispatch, Network, open_dispatch
-from interlock.domains.hydro.water import Water, full_turbining, reachable, torch_water, water_of
+from interlock.domains.hydro.water import full_turbining, reachable, torch_water, water_of
 
 FEATURES_BEYOND_INFLOW = 3
 """Sine and cosine of the season, and the share of the last stages that is still to come."""
@@ -35,7 +35,7 @@ class HydroRules:
         self.state_scale = np.where(case.hydros.max_volume > 0, case.hydros.max_volume, 1.0)
         self.inflow_scale = np.maximum(case.inflows.max(axis=(0, 1)), 1e-9)
         self.water = water_of(case)
-        self._tensors: Water | None = None
+        self._operation: Callable[[Any, Any, Any], Any] | None = None
 
     def features(self, noise: Array) -> Array:
         """``(n, T, plants + 3)`` of inflows ``(n, T, plants)``."""
@@ -45,9 +45,11 @@ class HydroRules:
         """Reachable end volumes; see ``interlock.domains.hydro.water.reachable``."""
         if xp is np:
             return reachable(xp, self.water, raw, state, noise)
-        if self._tensors is None:
-            self._tensors = torch_water(self.water, raw.dtype)
-        return reachable(xp, self._tensors, raw, state, noise)
+        if self._operation is None:
+            from interlock.domains.hydro.water_gradient import reachable_operation
+
+            self._operation = reachable_operation(self.water)
+        return self._operation(raw, state, noise)
 
     def solver(self) -> Dispatch:
         """Dispatch on the network."""

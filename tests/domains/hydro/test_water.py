@@ -8,6 +8,7 @@ from interlock.domains.hydro.case import Case
 from interlock.domains.hydro.generators import make_case
 from interlock.domains.hydro.stage_program import linear_stage
 from interlock.domains.hydro.water import clip_to_reach, full_turbining, reachable, torch_water, water_of
+from interlock.domains.hydro.water_gradient import reachable_operation
 from interlock.solvers.highs import Highs
 
 
@@ -90,3 +91,23 @@ def test_torch_and_numpy_agree_and_gradients_pass_through_the_cascade(case: Case
     step = 1e-6
     difference = (total(state.detach() + step * move) - total(state.detach() - step * move)) / (2 * step)
     assert float((state.grad * move).sum()) == pytest.approx(float(difference), rel=1e-5)
+
+
+def test_the_operation_in_one_step_is_the_map_in_many(case: Case) -> None:
+    """Gradients inside the range, where there is no kink; values at both ends as well."""
+    water = water_of(case)
+    tensors, operation = torch_water(water, torch.float64), reachable_operation(water)
+    volume, inflow, rng = situations(case, 50)
+    extreme = torch.as_tensor(8.0 * rng.normal(size=volume.shape))
+    values = operation(extreme, torch.as_tensor(volume), torch.as_tensor(inflow)).numpy()
+    np.testing.assert_allclose(values, reachable(np, water, extreme.numpy(), volume, inflow), atol=1e-12)
+    results = []
+    for reach in (lambda *given: reachable(torch, tensors, *given), operation):
+        raw = torch.as_tensor(np.random.default_rng(2).uniform(-2.0, 2.0, volume.shape)).requires_grad_()
+        state = torch.as_tensor(volume).requires_grad_()
+        target = reach(raw, state, torch.as_tensor(inflow))
+        weight = torch.as_tensor(np.random.default_rng(3).normal(size=volume.shape))
+        (weight * target).sum().backward()
+        results.append((target.detach(), raw.grad, state.grad))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
