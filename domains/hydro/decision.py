@@ -36,6 +36,8 @@ CASE, CURVE, CUTS = "case.json", "rule_curve.json", "cuts.safetensors"
 """Names of the assets; the last two are optional."""
 NO_SHEDDING = np.array([1e5])
 """$/MWh on top of the cost of a deficit, where the question is how little is possible."""
+EXTREME = 50.0
+"""Raw numbers beyond this are as good as infinite: their sigmoid is 0 or 1 in all digits."""
 REMEMBERED = 8
 """Systems with outages or loads of a request that are kept ready."""
 
@@ -142,7 +144,7 @@ class HydroDecision:
     def propose(self, request: Request, output: Array) -> Array | None:
         """End volumes that can be reached, from the raw numbers of a decision rule."""
         volume, inflow = request.volume[np.newaxis], request.inflow[np.newaxis]
-        raw = np.asarray(output, float)[np.newaxis]
+        raw = np.clip(np.asarray(output, float), -EXTREME, EXTREME)[np.newaxis]
         if raw.shape != volume.shape:
             raise ValueError(f"{raw.size} numbers for {volume.size} plants")
         target = reachable(np, self._water, raw, volume, inflow)
