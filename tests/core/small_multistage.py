@@ -58,12 +58,10 @@ def path_of(multistage, rng):
 class ReservoirProgram:
     """The two reservoirs as decision rules see them; every target is reachable in one stage."""
 
-    constraints = 0
-
     def __init__(self, stages, *, seed=0, signals=False):
         self.multistage = reservoirs(stages, seed=seed, signals=signals)
         self.stages = stages
-        self.constraints = int(signals)
+        self.limits, self.signal_prices = np.full(int(signals), np.inf), np.ones(int(signals))
         self.initial_state = self.multistage.initial_state
         self.state_scale = np.array([8.0, 4.0])
 

@@ -19,8 +19,6 @@ NONE = np.zeros(0)
 class HereAndNow:
     """A decision ``x`` before the noise is known, and a recourse after it; the rule has no inputs."""
 
-    constraints = 0
-
     def __init__(self, first, second, outcomes, probabilities):
         states = len(first.state)
         self.multistage = Multistage(
@@ -121,9 +119,9 @@ def test_two_stages_with_three_scenarios_against_the_deterministic_equivalent():
     solver, network = LinearStages(program.multistage, Highs()), constant_rule(2, 1.0)
     paths = np.zeros((10, 2, 1))
     paths[:, 1, 0] = np.repeat(demands, [3, 4, 3])
-    adam = torch.optim.Adam(network.parameters(), lr=0.1)
-    decay = torch.optim.lr_scheduler.CosineAnnealingLR(adam, 500)
-    for _ in range(500):
+    adam = torch.optim.Adam(network.parameters(), lr=0.2)
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(adam, 200)
+    for _ in range(200):
         adam.zero_grad()
         strict_rollout(program, network, solver, paths, NONE).surrogate.backward()
         adam.step()
@@ -136,7 +134,7 @@ def test_two_stages_with_three_scenarios_against_the_deterministic_equivalent():
 class QuadraticReservoir:
     """``x' = x + w - u`` with cost ``u^2 + 2 x'^2``, priced in closed form; both are free in sign."""
 
-    stages, constraints = 36, 0
+    stages = 36
     initial_state, state_scale = np.array([3.0]), np.array([3.0])
     mean, deviation = 1.0, 0.7
 

@@ -87,7 +87,7 @@ def test_the_demand_keeps_to_its_bands_and_remembers():
 class Jumps:
     """Two stages: the rule puts the state anywhere; being above 0 costs 1 in the first, nothing in the second."""
 
-    stages, constraints = 2, 0
+    stages = 2
     initial_state = state_scale = np.ones(1)
 
     def features(self, noise):

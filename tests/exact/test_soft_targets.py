@@ -5,10 +5,16 @@ import pytest
 import torch
 from small_multistage import ReservoirProgram
 
+from interlock.core.decision_rules.config import RuleConfig
+from interlock.core.decision_rules.method import train
 from interlock.core.decision_rules.network import RuleNetwork
+from interlock.core.decision_rules.program_problem import ProgramProblem
 from interlock.core.decision_rules.soft import SoftWindows, recourse_price, soft_rollout
 from interlock.core.decision_rules.strict import strict_rollout
+from interlock.core.errors import Interrupted
 from interlock.core.multistage.stacked import perfect_information
+from interlock.core.scenario import Scenario
+from interlock.core.training import MemoryRun
 from interlock.solvers.highs import Highs
 
 STAGES, NONE = 6, np.zeros(0)
@@ -107,3 +113,37 @@ def test_the_dearest_recourse_of_the_reservoirs():
         noise.outcomes[:] = outcomes
     program.multistage.initial_state[:] = 0.5
     np.testing.assert_allclose(recourse_price(program.multistage, Highs()), [33.97, 13.98], rtol=1e-9)
+
+
+def trained(rollout, run):
+    program = ReservoirProgram(STAGES, seed=5)
+    evaluation = {"test_instances": 100, "validation_instances": 50, "num_envs": 50}
+    scenario = Scenario.model_validate({"domain": "reservoirs", "name": "reservoirs", "evaluation": evaluation})
+    problem = ProgramProblem(program, program.multistage, Highs(), scenario)
+    phase = {"updates": 20, "batch": 8, "learning_rate": 0.05, "warm_up": 1}
+    settings = {"encoder": 4, "head": (8,), "rollout": rollout, "window": 3, "validate_every": 20, "training": phase}
+    return train(problem, RuleConfig.model_validate(settings), run)
+
+
+@pytest.fixture(scope="module")
+def known_stages():
+    run = MemoryRun()
+    return trained("strict", run).weights(), [row["eval/objective"] for row in run.curves if "eval/objective" in row]
+
+
+@pytest.mark.parametrize("rollout", ["stagewise", "windowed", "deterministic_equivalent"])
+def test_every_rollout_trains_as_strict_targets_do_where_none_is_missed(rollout, known_stages):
+    weights, seen = known_stages
+    assert seen[-1] < 0.95 * seen[0]
+    for name, found in trained(rollout, MemoryRun()).weights().items():
+        np.testing.assert_allclose(found, weights[name], atol=0.02, err_msg=name)
+
+
+def test_an_interrupted_training_with_windows_goes_on_exactly():
+    run = MemoryRun(stop_after=13)
+    with pytest.raises(Interrupted):
+        trained("windowed", run)
+    run.stop_after = None
+    resumed, whole = trained("windowed", run), trained("windowed", MemoryRun())
+    for name, weights in resumed.weights().items():
+        assert np.array_equal(weights, whole.weights()[name]), name
