@@ -1,7 +1,5 @@
 """A system as JSON, as bundles carry it, and as a folder of tables, as users write it; both lose no digit."""
 
-import csv
-import io
 import json
 import os
 import shutil
@@ -14,6 +12,7 @@ import numpy as np
 
 from interlock.core.errors import BadInput, UsageError
 from interlock.domains.hydro.case import Array, Branches, Buses, Case, Hydros, Thermals
+from interlock.domains.hydro.tables import table_text
 
 _PARTS: dict[str, type[Any]] = {"hydros": Hydros, "thermals": Thermals, "buses": Buses, "branches": Branches}
 _WHOLE = ("bus", "start", "end")
@@ -195,22 +194,22 @@ def _files(case: Case) -> dict[str, str]:
     ]
     files = {
         "case.json": json.dumps(head, indent=1, ensure_ascii=False) + "\n",
-        "hydros.csv": _csv(
+        "hydros.csv": table_text(
             "hydro,name,gen_id,bus,min_volume_hm3,max_volume_hm3,initial_volume_hm3,min_turbine_m3s,max_turbine_m3s,"
             "production_MW_per_m3s,downstream_turbined,downstream_spilled",
             _rows(np.arange(plants) + 1, hydros.names, np.arange(plants) + units + 1, hydros.bus + 1, hydros.min_volume,
                   hydros.max_volume, hydros.initial_volume, hydros.min_turbine, hydros.max_turbine, hydros.production,
                   *below),
         ),
-        "generators.csv": _csv(
+        "generators.csv": table_text(
             "gen_id,name,kind,bus,pmin_MW,pmax_MW,qmin_MVAr,qmax_MVAr,cost_per_MWh,status", generators
         ),
-        "buses.csv": _csv(
+        "buses.csv": table_text(
             "bus,name,bus_type,vmin_pu,vmax_pu,load_MW,load_MVAr",
             _rows(np.arange(len(buses.names)) + 1, buses.names, np.where(buses.reference, 3, 1), buses.min_voltage,
                   buses.max_voltage, buses.load, buses.reactive_load),
         ),
-        "branches.csv": _csv(
+        "branches.csv": table_text(
             "branch,name,from_bus,to_bus,r_pu,x_pu,g_from_pu,b_from_pu,g_to_pu,b_to_pu,rate_MVA,tap,shift_rad,"
             "angmin_rad,angmax_rad,status",
             _rows(np.arange(len(branches.names)) + 1, branches.names, branches.start + 1, branches.end + 1,
@@ -220,27 +219,27 @@ def _files(case: Case) -> dict[str, str]:
                   branches.shift, branches.min_angle, branches.max_angle, [1] * len(branches.names)),
         ),
         "inflows.csv": _inflows(case.inflows),
-        "scenarioprobability.csv": _csv(
+        "scenarioprobability.csv": table_text(
             ",".join(["stage_of_cycle", *(f"p_scenario_{s + 1}" for s in range(case.inflows.shape[1]))]),
             [[row + 1, *chances] for row, chances in enumerate(case.probabilities.tolist())],
         ),
     }  # fmt: skip
     if case.stage_load is not None:
         loads = ([t + 1, b + 1, mw] for t, row in enumerate(case.stage_load.tolist()) for b, mw in enumerate(row))
-        files["stage_demand.csv"] = _csv("stage,bus,load_MW", loads)
+        files["stage_demand.csv"] = table_text("stage,bus,load_MW", loads)
     if case.outages:
         outages = ([unit + 1, first, last] for unit, first, last in case.outages)
-        files["outages.csv"] = _csv("gen_id,from_stage,to_stage", outages)
+        files["outages.csv"] = table_text("gen_id,from_stage,to_stage", outages)
     if case.terminal_value is not None:
         worth = _rows(np.arange(plants) + 1, case.terminal_value)
-        files["terminal_value.csv"] = _csv("hydro,value_per_hm3", worth)
+        files["terminal_value.csv"] = table_text("hydro,value_per_hm3", worth)
     return files
 
 
 def _inflows(inflows: Array) -> str:
     header = ["stage_of_cycle", "scenario", *(f"inflow_m3s_hydro_{r + 1}" for r in range(inflows.shape[2]))]
     rows = ([c + 1, s + 1, *row] for c, stage in enumerate(inflows.tolist()) for s, row in enumerate(stage))
-    return _csv(",".join(header), rows)
+    return table_text(",".join(header), rows)
 
 
 def _electrical(production: float, flow: float) -> float:
@@ -253,11 +252,3 @@ def _electrical(production: float, flow: float) -> float:
 
 def _rows(*columns: Any) -> Iterable[Sequence[Any]]:
     return zip(*(column.tolist() if isinstance(column, np.ndarray) else column for column in columns), strict=True)
-
-
-def _csv(header: str, rows: Iterable[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header.split(","))
-    writer.writerows(rows)
-    return text.getvalue()

@@ -4,9 +4,10 @@ import csv
 import difflib
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -153,6 +154,15 @@ def read_table(
         kept.append([value.strip() for value in record])
     columns = {name: [record[k] for record in kept] for k, name in enumerate(header)}
     return Table(file, columns, rows, problems)
+
+
+def table_text(header: str, rows: Iterable[Sequence[Any]]) -> str:
+    """A table as CSV; ``header`` is its first line."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header.split(","))
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def number(text: str) -> float:

@@ -138,7 +138,11 @@ def _read_json(folder: Path, problems: list[str]) -> dict[str, Any] | None:
     try:
         values = json.loads((folder / "case.json").read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        problems.append("case.json: no such file; expected base_MVA, stage_hours and deficit_cost_per_MWh")
+        hint = "; PowerModels.json is another program's: importers.import_powermodels brings it into tables"
+        problems.append(
+            "case.json: no such file; expected base_MVA, stage_hours and deficit_cost_per_MWh"
+            + (hint if (folder / "PowerModels.json").is_file() else "")
+        )
         return None
     except (OSError, ValueError) as error:
         problems.append(f"case.json: cannot be read as JSON: {error}")
