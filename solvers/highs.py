@@ -181,8 +181,9 @@ def save(program: LinearProgram | QuadraticProgram, path: Path) -> None:
         raise ValueError(f"{path.name}: a program is saved as .mps or .lp")
     if path.suffix == ".lp":
         linear, brackets = linear_part(program), str.maketrans("[]", "()")
-        names = (tuple(name.translate(brackets) for name in part) for part in (linear.column_names, linear.row_names))
-        linear = replace(linear, **dict(zip(("column_names", "row_names"), names, strict=True)))
+        columns = tuple(name.translate(brackets) for name in linear.column_names)
+        rows = tuple(name.translate(brackets) for name in linear.row_names)
+        linear = replace(linear, column_names=columns, row_names=rows)
         program = linear if isinstance(program, LinearProgram) else replace(program, linear=linear)
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     done = _loaded(program, EXACT).writeModel(str(temporary))
