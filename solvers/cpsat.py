@@ -8,6 +8,7 @@ import atexit
 import math
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -78,7 +79,7 @@ class _Worker:
     """The process with OR-Tools; one question at a time."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-m", "interlock.solvers.cpsat"]
+        command = [sys.executable, "-P", "-m", "interlock.solvers.cpsat"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._lock = Lock()
         atexit.register(self._end)
@@ -92,12 +93,17 @@ class _Worker:
                 pickle.dump((program, parameters), self._process.stdin)
                 self._process.stdin.flush()
                 answer: Solution = pickle.load(self._process.stdout)
-            except (EOFError, OSError) as error:
-                _worker.cache_clear()  # the next solve starts another one
+            except BaseException as error:  # an interrupted question too: its answer must not reach the next one
+                self._end()
+                _worker.cache_clear()  # the next solve starts another process
+                if not isinstance(error, EOFError | OSError):
+                    raise
                 return Solution("failed", message=f"the process with OR-Tools has ended: {error!r}")
         return answer
 
     def _end(self) -> None:
+        atexit.unregister(self._end)
+        self._process.kill()
         self._process.communicate()
 
 
@@ -109,6 +115,7 @@ def _worker(process: int) -> _Worker:
 
 def _serve() -> None:
     """Answer questions until there are no more."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches both processes; this one just ends
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
     while True:
         try:

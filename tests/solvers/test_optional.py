@@ -1,5 +1,6 @@
 """Solvers of the optional extras: cones and quadratic programs, nonlinear programs, whole numbers."""
 
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -170,10 +171,24 @@ def test_the_process_of_cp_sat_is_replaced_when_it_dies():
 
     program = replace(linear_program({"x": Column(1, 2, 9)}, {}), integer=np.ones(1, bool))
     assert cpsat.CpSat().solve(program).objective == 2
-    worker = cpsat._worker(os.getpid())
-    worker._process.kill()
-    worker._process.wait()
+    cpsat._worker(os.getpid())._process.kill()
     found = cpsat.CpSat().solve(program)
     assert found.status == "failed"
     assert "has ended" in found.message
     assert cpsat.CpSat().solve(program).objective == 2
+
+
+def test_an_interrupted_question_to_cp_sat_leaves_no_answer_behind():
+    pytest.importorskip("ortools")
+    from interlock.solvers.cpsat import CpSat
+
+    program = replace(linear_program({"x": Column(1, 2, 9)}, {}), integer=np.ones(1, bool))
+    assert CpSat().solve(program).objective == 2
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        with pytest.raises(KeyboardInterrupt):
+            CpSat().solve(market_split(), time_limit=20)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert CpSat().solve(program).objective == 2
