@@ -6,7 +6,7 @@ import difflib
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -83,8 +83,12 @@ def _sentence(path: str, found: list[tuple[dict[str, Any], _Place]]) -> str:
 
 
 def _expected(problem: Mapping[str, Any]) -> str:
-    if problem["type"] in ("model_type", "dict_type"):
+    if problem["type"] in ("model_type", "dict_type", "model_attributes_type"):
         return "a mapping"
+    if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        discriminator = problem["ctx"]["discriminator"].strip("'")
+        tags = problem["ctx"].get("expected_tags")
+        return f"{discriminator} to be one of {tags}" if tags else f"a mapping with {discriminator}"
     if problem["type"] in ("too_short", "too_long"):
         ctx = problem["ctx"]
         limit = f"at least {ctx['min_length']}" if "min_length" in ctx else f"at most {ctx['max_length']}"
@@ -137,6 +141,8 @@ def _locate(model: type[BaseModel], location: tuple[int | str, ...], *, unknown_
         if field is not None:
             parts.append(str(part))
             parents, here, describe = models, field.annotation, field.description or ""
+        elif tagged := [member for member in models if part in _tags(member)]:
+            here = tagged[0]
         elif isinstance(part, int) or _is_mapping(here):
             parts.append(str(part))
             here = _inside(here)
@@ -145,6 +151,14 @@ def _locate(model: type[BaseModel], location: tuple[int | str, ...], *, unknown_
 
 def _field(models: list[type[BaseModel]], part: int | str) -> FieldInfo | None:
     return next((member.model_fields[part] for member in models if part in member.model_fields), None)
+
+
+def _tags(model: type[BaseModel]) -> set[Any]:
+    """Values by which a union can tell the model."""
+    fields = model.model_fields.values()
+    return {
+        value for field in fields if get_origin(field.annotation) is Literal for value in get_args(field.annotation)
+    }
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -3,6 +3,7 @@
 import csv
 import difflib
 import io
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from interlock.domains.hydro.case import Array
 
 TINY = 1e-300
 """Magnitudes below this are leftovers of other programs' arithmetic and read as 0."""
+
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class Table:
         values = [least - 1] * len(self)
         for k, text in enumerate(self.columns.get(column, ())):
             value = number(text)
-            if np.isfinite(value) and value == int(value) and value >= least:
+            if value.is_integer() and value >= least:
                 values[k] = int(value)
             else:
                 self.wrong(k, column, expected)
@@ -167,18 +170,16 @@ def table_text(header: str, rows: Iterable[Sequence[Any]]) -> str:
 
 def number(text: str) -> float:
     """The number that a text says, NaN if none or not finite; magnitudes below ``TINY`` are 0."""
-    if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text, re.ASCII):
-        return float("nan")
-    value = float(text)
-    if not np.isfinite(value):
-        return float("nan")
+    value = float(text) if _NUMBER.fullmatch(text) else math.nan
+    if math.isinf(value):
+        return math.nan
     return 0.0 if abs(value) < TINY else value
 
 
 def key(text: str) -> str:
     """An identifier as it is compared: ``7`` and ``7.0`` are the same."""
     value = number(text)
-    return str(int(value)) if np.isfinite(value) and value == int(value) else text
+    return str(int(value)) if value.is_integer() else text
 
 
 def _check_header(

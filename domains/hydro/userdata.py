@@ -200,7 +200,7 @@ def _inflow_tables(
     """Inflows and probabilities: of the scenarios, or of the years of the history."""
     has_history = (folder / "inflow_history.csv").is_file()
     if history and not has_history:
-        problems.append("inflow_history.csv: no such file; inflows.process history needs it")
+        notes.append("there is no inflow_history.csv: the scenarios of inflows.csv are taken for years in a row")
     if has_history and (history or not (folder / "inflows.csv").is_file()):
         inflows = read_history(folder, plants, head.counts.get("cycle_stages"), problems, notes)
         return inflows, np.full(inflows.shape[:2], 1 / max(1, inflows.shape[1]))

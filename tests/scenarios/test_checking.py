@@ -3,6 +3,7 @@ import yaml
 
 from interlock.core.errors import BadInput, UsageError
 from interlock.domains.bin_packing.scenario import BinPackingScenario
+from interlock.domains.hydro.scenario import HydroScenario
 from interlock.scenarios.checking import validate
 from interlock.scenarios.nested import assign, merge, parse_settings
 
@@ -58,6 +59,26 @@ def test_every_problem_is_listed_with_field_value_and_what_was_expected():
 )
 def test_problems_in_words(values, problem):
     assert problems(**values) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("case", "problem"),
+    [
+        ({"source": "tou"}, "case: got {'source': 'tou'}, expected source to be one of 'toy', 'generated', 'data_set', "
+         "'folder', 'inline' (the system: toy, generated, data_set, folder or inline)"),
+        ({}, "case: got {}, expected a mapping with source (the system: toy, generated, data_set, folder or inline)"),
+        (3, "case: got 3, expected a mapping (the system: toy, generated, data_set, folder or inline)"),
+        ({"source": "toy", "n_hydro": 3}, "case.n_hydro: unknown key; there are: source"),
+        ({"source": "generated", "n_hidro": 3}, "case.n_hidro: unknown key, did you mean 'n_hydro'?"),
+        ({"source": "generated", "n_hydro": 0},
+         "case.n_hydro: got 0, expected a value greater than or equal to 1 (hydro plants)"),
+        ({"source": "data_set"}, "case.name: missing; which one"),
+    ],
+)  # fmt: skip
+def test_problems_of_one_kind_among_several(case, problem):
+    with pytest.raises(BadInput) as caught:
+        validate(HydroScenario, {"domain": "hydro", "name": "mine", "case": case}, source="mine.yaml")
+    assert list(caught.value.problems) == [problem]
 
 
 def test_a_rule_about_the_whole_scenario_needs_no_field():

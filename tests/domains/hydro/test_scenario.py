@@ -14,6 +14,7 @@ from interlock.domains.hydro.case_file import case_to_json, write_case
 from interlock.domains.hydro.generators import make_case
 from interlock.domains.hydro.instances import case_of, data_set_folder, inflow_paths, open_case
 from interlock.domains.hydro.scenario import HydroScenario
+from interlock.scenarios.cli import main
 from interlock.scenarios.loading import load_scenario, scenario_names
 
 GENERATED = {"source": "generated", "n_hydro": 3, "seed": 1}
@@ -163,3 +164,30 @@ def test_the_dry_scenarios(hydro_data: Path) -> None:
     assert case.buses.load.sum() == pytest.approx(554.9, abs=0.1)
     assert case.thermal_limit(0).sum() == pytest.approx(506.71, abs=0.01)
     assert [round(506.71 - case.thermal_limit(t).sum(), 1) for t in (18, 19, 34, 35)] == [0, 103.5, 103.5, 0]
+
+
+# ------------------------------------------------------------------------------------------ on the command line
+
+
+def test_a_folder_on_the_command_line(good: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = ["--set", "baselines=[myopic]", "--set", "evaluation.test_instances=2", "--set", "method=null"]
+    assert main(["hydro", "compare", "toy", "--data", str(good.path), *settings, "--json", "--quiet"]) == 0
+    run = json.loads(capsys.readouterr().out)["run"]
+    assert main(["hydro", "check", "toy", "--data", str(good.path), "--json"]) == 0
+    assert "a stage has 168 h: 1 m3/s brings K = 0.6048 hm3" in json.loads(capsys.readouterr().out)["notes"]
+    assert main(["hydro", "report", run, "--out", "first", "--json"]) == 0
+    good.edit("hydros.csv", 2, max_volume_hm3="1000")
+    assert main(["hydro", "report", run, "--out", "second", "--json"]) == 3
+    assert f"has changed since run {run} began" in capsys.readouterr().err
+    good.edit("hydros.csv", 2, max_volume_hm3="-1")
+    assert main(["hydro", "check", "toy", "--data", str(good.path)]) == 3
+    assert "hydros.csv row 2, max_volume_hm3: '-1', expected a number of hm3, at least 0" in capsys.readouterr().err
+    assert main(["hydro", "compare", "toy", "--data", "nowhere", "--quiet"]) == 3
+
+
+def test_wrong_settings_of_the_case(capsys: Any) -> None:
+    assert main(["hydro", "check", "toy", "--set", "case.source=tou"]) == 3
+    assert "case" in capsys.readouterr().err
+    assert main(["hydro", "check", "toy", "--set", "case={source: generated, n_hydro: 0}"]) == 3
+    assert "case.n_hydro: got 0, expected a value greater than or equal to 1" in capsys.readouterr().err

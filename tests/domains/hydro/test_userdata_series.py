@@ -123,7 +123,7 @@ def test_years_become_scenarios(good: Any) -> None:
 
 
 def test_broken_histories(good: Any) -> None:
-    assert "inflow_history.csv: no such file" in good.problems(history=True)[0]
+    assert "the scenarios of inflows.csv are taken for years in a row" in good.notes(history=True)[-1]
     good.head(cycle_stages=12, scenarios=None)
     history(good.path, range(2020, 2022))
     assert good.only(history=True) == "inflow_history.csv: 2 complete years, expected at least 3"
