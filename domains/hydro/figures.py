@@ -73,7 +73,7 @@ def figures(problem: Any) -> Mapping[str, Figure]:
         "water_value": Figure(
             "Value of water",
             f"What a little more water in the largest reservoirs would have saved in its stage, mean over {drawn}. "
-            "Where it swings, water kept from a stage of low value for one of high value would have paid.",
+            "Where more water would change which unit is the last to run, it is the value on one side of that change.",
             partial(_draw_water_value, problem, replay),
         ),
         "prices": Figure(
@@ -310,14 +310,13 @@ def _places(case: Case) -> Array:
 
 
 def _draw_difference(policies: Mapping[str, Policy], evidence: Evidence) -> PlotlyFigure:
-    """Histogram of the paired difference from the best baseline, or from the next policy without one."""
+    """Histogram: the two best policies under test, or the only one and the best baseline, or the two best rules."""
     from plotly import graph_objects as go
 
-    name = _featured(policies, evidence)
-    others = [other for other in evidence.policies if other != name]
-    if not others:
+    if len(evidence.policies) < 2:
         return _nothing_to_compare(go.Figure())
-    reference = evidence.best_baseline if evidence.best_baseline in others else others[0]
+    learned = [name for name, policy in evidence.policies.items() if policy.learned]
+    name, reference = compared(learned, list(evidence.policies), evidence.best_baseline)
     difference = evidence.outcomes[name].objective - evidence.outcomes[reference].objective
     bins = int(np.clip(2 * np.sqrt(len(difference)), 8, 40))
     figure = go.Figure(go.Histogram(x=difference, nbinsx=bins, marker={"color": LEARNED[0], "line": {"width": 0.5}}))
@@ -330,6 +329,15 @@ def _draw_difference(policies: Mapping[str, Policy], evidence: Evidence) -> Plot
         bargap=0.05, showlegend=False,
     )  # fmt: skip
     return figure
+
+
+def compared(learned: list[str], ranked: list[str], best_baseline: str | None) -> tuple[str, str]:
+    """Which policy the histogram shows, and from what its cost is subtracted; lists are best-ranked first."""
+    if len(learned) > 1:
+        return learned[1], learned[0]
+    if learned and best_baseline is not None:
+        return learned[0], best_baseline
+    return ranked[0], ranked[1]
 
 
 def _nothing_to_compare(figure: PlotlyFigure) -> PlotlyFigure:

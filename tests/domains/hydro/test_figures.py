@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from interlock.core.evaluation.evidence import evaluate_policies
-from interlock.domains.hydro import playback
+from interlock.domains.hydro import figures, playback
 from interlock.domains.hydro.generators import make_case
 from interlock.domains.hydro.problem import build
 from interlock.domains.hydro.scenario import HydroScenario
@@ -21,7 +21,7 @@ def shown(request):
     case = {"source": "generated", "n_hydro": 3} if request.param == "generated" else {"source": "toy"}
     network = request.param if request.param in ("bus1", "soc") else "dc"
     scenario = HydroScenario(
-        name=request.param, case=case, network=network, horizon=8, reported_stages=6,
+        name=request.param, case=case, network=network, horizon=8, reported_stages=6, baselines=("myopic", "mpc"),
         evaluation={"test_instances": PATHS, "validation_instances": 2},
     )  # fmt: skip
     problem = build(scenario)
@@ -60,6 +60,22 @@ def test_difference_so_far_ends_at_the_paired_mean(shown):
     difference = evidence.outcomes[other].objective[:count] - evidence.outcomes[best].objective[:count]
     assert traces(figure)[other].y[-1] == pytest.approx(difference.mean(), rel=1e-5, abs=1e-4)
     assert f"less that of {best}" in figure.layout.yaxis.title.text
+
+
+def test_histogram_holds_the_paired_differences(shown):
+    problem, policies, evidence = shown
+    figure = problem.figures()["difference"].draw(policies, evidence)
+    best, other = list(evidence.policies)[:2]
+    difference = evidence.outcomes[best].objective - evidence.outcomes[other].objective
+    np.testing.assert_array_equal(figure.data[0].x, difference)
+    assert figure.layout.xaxis.title.text.startswith(f"{best} less {other}")
+
+
+def test_histogram_compares_the_policies_under_test_first():
+    ranked = ["sddp", "ts_ddr", "mpc", "myopic"]
+    assert figures.compared(["sddp", "ts_ddr"], ranked, "mpc") == ("ts_ddr", "sddp")
+    assert figures.compared(["sddp"], ["mpc", "sddp", "myopic"], "mpc") == ("sddp", "mpc")
+    assert figures.compared([], ["mpc", "myopic"], "mpc") == ("mpc", "myopic")
 
 
 def test_generation_and_deficit_add_up_to_the_load(shown):
