@@ -225,8 +225,11 @@ def _quick(value: Any, count: int) -> Array | None:
     """A plain list of sound numbers; ``None`` for anything else, sound or not."""
     if type(value) is not list or len(value) != count or not set(map(type, value)) <= {float, int}:
         return None
-    found = np.array(value, object if int in map(type, value) else float)
-    return found.astype(float) if (abs(found) <= WIDEST).all() else None
+    try:
+        found = np.array(value, float)
+    except OverflowError:  # a whole number beyond every float
+        return None
+    return found if (np.abs(found) <= WIDEST).all() else None
 
 
 def _check_volumes(problems: list[str], volume: Array, case: Case) -> None:

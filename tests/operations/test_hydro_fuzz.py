@@ -17,7 +17,7 @@ from interlock.domains.hydro.case import Case
 from interlock.domains.hydro.scenario import HydroScenario
 from interlock.operations.decide import Decider
 
-REQUESTS = 2_000
+REQUESTS = 1_500
 
 
 def breaches(case: Case, raw: dict[str, Any], answer: dict[str, Any]) -> list[str]:
