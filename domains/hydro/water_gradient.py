@@ -38,7 +38,7 @@ def reachable_operation(water: Water) -> Callable[[Tensor, Tensor, Tensor], Tens
 
         @staticmethod
         def backward(context: Any, gradient: Tensor) -> Any:  # type: ignore[override]
-            by_raw, by_volume = np.empty(gradient.shape), np.empty(gradient.shape)
+            by_raw, by_volume = np.zeros(gradient.shape), np.zeros(gradient.shape)
             _backward(order, limits, turbined_to, spilled_to, context.found, gradient.numpy(), by_raw, by_volume)
             sigmoid = torch.sigmoid(context.raw)
             slope = STRETCH * sigmoid * (1.0 - sigmoid)
