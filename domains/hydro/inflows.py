@@ -16,7 +16,9 @@ variances and covariances of z are those of the scenarios in every row.
 those of the series, all plants of a date together, scaled to keep the variance of z at one.
 
 A logarithm drawn symmetrically does not keep the mean of the inflow itself, so both are multiplied by the ratio of the
-scenarios' mean to the expectation of the model, which is known in closed form.
+scenarios' mean to the expectation of the model, which is known in closed form. The few inflows beyond 1.5 times the
+largest one of the plant are cut off there, as the tail of a logarithmic model has no bound; that takes a part of the
+mean only in weeks whose logarithms spread widely.
 """
 
 from dataclasses import dataclass
@@ -31,9 +33,13 @@ DRY = 1e-3
 """Share of a plant's mean below which an inflow counts as none."""
 MAX_PHI = 0.99
 """Largest autocorrelation that is taken from a series."""
+LARGEST = 1.5
+"""No inflow of a model with memory exceeds this times the largest of the plant's scenarios."""
 SMALL_WEIGHT = 0.03
 """Below this, a weighted innovation is taken for a normal one."""
 
+MOST_FITTED = 8
+_FITTED: dict[str, "History"] = {}
 _CODES: dict[Split, int] = {"train": 1, "validation": 2, "test": 3}
 _UNIFORM = 1e-12
 
@@ -75,7 +81,7 @@ def draw_persistent(case: Case, phi: float, horizon: int, seed: int, split: Spli
 
 def draw_history(case: Case, horizon: int, seed: int, split: Split, first: int, count: int) -> Array:
     """Paths of the model fitted to years in a row; arguments and result as ``instances.inflow_paths``."""
-    model = fit_history(case)
+    model = _history_of(case)
     rows = np.arange(horizon) % case.cycle
     innovations, years = len(model.innovation), case.inflows.shape[1]
     start, drawn = np.empty(count, np.int64), np.empty((count, horizon), np.int64)
@@ -113,6 +119,7 @@ class Logs:
     def inflow(self, rows: Array, scenario: Array, z: Array, correction: Array) -> Array:
         """Inflows of paths ``(n, T, plants)`` from their z, of cycle rows ``(T,)`` and scenarios ``(n, T)``."""
         wet = correction * np.exp(self.mean[rows] + self.deviation[rows] * z)
+        wet = np.minimum(wet, LARGEST * self.inflows.max(axis=(0, 1)))
         paths: Array = np.where(self.dry[rows, scenario], self.inflows[rows, scenario], wet)
         return paths
 
@@ -191,6 +198,15 @@ def fit_history(case: Case) -> History:
     spread = innovation.std(axis=0)
     innovation *= np.sqrt(1 - phi**2) / np.where(spread > 0, spread, 1.0)
     return History(logs, phi, innovation, _correction(logs, even, _history_expectation(logs, phi, innovation)[:, None]))
+
+
+def _history_of(case: Case) -> History:
+    """The model of a system, fitted once: paths are asked for many times."""
+    if case.hash not in _FITTED:
+        if len(_FITTED) == MOST_FITTED:
+            _FITTED.clear()
+        _FITTED[case.hash] = fit_history(case)
+    return _FITTED[case.hash]
 
 
 def _history_expectation(logs: Logs, phi: Array, innovation: Array) -> Array:

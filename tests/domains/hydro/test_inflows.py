@@ -68,6 +68,7 @@ def test_paths_are_finite_and_never_negative(case: Case, process: str) -> None:
     assert paths.shape == (200, 60, 4)
     assert np.isfinite(paths).all()
     assert (paths >= 0).all()
+    assert (paths <= 1.5 * case.inflows.max(axis=(0, 1))).all()
 
 
 def test_unequal_probabilities() -> None:
@@ -158,6 +159,12 @@ def test_the_history_is_recovered() -> None:
     z = z_of(case, inflow_paths(scenario("history"), case, 15, "train", 0, 3000))
     assert correlation(z[:, 20:40], z[:, 21:41]) == pytest.approx(0.7, abs=0.05)
     assert correlation(z[:, 20:40], z[:, 22:42]) == pytest.approx(0.49, abs=0.06)
+
+
+def test_a_long_tail_is_cut_off(case: Case) -> None:
+    wild = replace(case, inflows=case.inflows[:, :, :1] ** 6, hydros=case.hydros)
+    paths = inflow_paths(scenario("persistent"), wild, 1, "train", 0, 2000)
+    assert paths.max() == pytest.approx(1.5 * wild.inflows.max())
 
 
 # ------------------------------------------------------------------------------------------ no inflow
