@@ -320,8 +320,8 @@ def _from_assets(scenario: HydroScenario, assets: Mapping[str, bytes]) -> HydroD
     if CUTS in assets:
         try:
             cuts = Cuts(**load(assets[CUTS]))
-            if cuts.slopes.shape != (len(cuts), plants):
-                problems.append(f"{CUTS}: slopes {cuts.slopes.shape}, expected {len(cuts)} x {plants}")
+            if cuts.slopes.shape != (len(cuts), plants) or not np.isin(cuts.stage, np.arange(scenario.horizon)).all():
+                problems.append(f"{CUTS}: cuts of other plants or of more than {scenario.horizon} stages")
         except (SafetensorError, TypeError, ValueError, KeyError) as error:
             problems.append(f"{CUTS}: not a file of cuts: {error}")
     if problems:
