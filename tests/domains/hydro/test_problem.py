@@ -183,3 +183,15 @@ def test_unserved_energy_of_a_myopic_operator_in_dry_years(hydro_data, changes, 
     assert abs(outcome.metrics["eens_percent"].mean() - eens) < 2.0 * np.sqrt(2.0) * error + 0.05 * eens
     assert outcome.metrics["stages_with_deficit"].mean() / 60 == pytest.approx(share, abs=0.02)
     assert outcome.costs[:, 0] == pytest.approx(outcome.metrics["eens_percent"], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_what_is_proven_out_of_reach_is_told_and_nothing_else(hydro_data):
+    """0.1 % of the load unserved: a rolling plan does better in the stress scenario, nobody at 1.3 of the load."""
+    stress = {"horizon": 60, "reported_stages": None, "inflows": {"factor": 0.6}, "eens_limit": 0.1}
+    stress["outages"] = [{"unit": unit, "from_stage": 20, "to_stage": 35} for unit in ("GCH9", "GCH10")]
+    kept = bolivia(hydro_data, load_factor=1.15, baselines=["mpc"], **stress)
+    assert not any("out of reach" in note for note in kept.notes)
+    assert means(kept, "mpc", 5)[0].metrics["eens_percent"].mean() < 0.1
+    lost = bolivia(hydro_data, load_factor=1.3, **stress)
+    assert any("out of reach of every policy" in note for note in lost.notes)
