@@ -196,7 +196,7 @@ def _signs(status: Array, price: Array) -> bool:
     return bool(fine.all())
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def _find(order, matrix, columns, rows, size, basic, active, inverse, lower, upper, row_lower, row_upper, x, region):  # type: ignore[no-untyped-def]
     """For every program without a region, the first basis in ``order`` whose vertex is feasible, and the vertex."""
     vertex = np.empty(matrix.shape[1])
@@ -212,7 +212,7 @@ def _find(order, matrix, columns, rows, size, basic, active, inverse, lower, upp
                 break
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def _vertex(matrix, columns, rows, size, basic, active, inverse, lower, upper, row_lower, row_upper, x):  # type: ignore[no-untyped-def]
     """Fill ``x`` with the vertex of a basis; whether it is feasible."""
     for j in range(len(x)):
@@ -236,7 +236,7 @@ def _vertex(matrix, columns, rows, size, basic, active, inverse, lower, upper, r
     return True
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def _activity(row, x):  # type: ignore[no-untyped-def]
     total = 0.0
     for j in range(len(x)):

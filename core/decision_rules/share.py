@@ -33,7 +33,7 @@ def _inward_clip() -> Any:
             return values.clip(0.0, 1.0)
 
         @staticmethod
-        def backward(context: Any, gradient: Any) -> Any:  # type: ignore[override]
+        def backward(context: Any, gradient: Any) -> Any:
             (values,) = context.saved_tensors
             outward = ((values < 0.0) & (gradient > 0.0)) | ((values > 1.0) & (gradient < 0.0))
             return gradient.masked_fill(outward, 0.0)

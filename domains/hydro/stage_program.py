@@ -61,12 +61,24 @@ def linear_stage(case: Case, network: LinearNetwork, stage: int, *, last: bool =
         [same, factor * (same - hydros.turbined_to.T.astype(float)), same - hydros.spilled_to.T.astype(float)]
     )
     worth = case.terminal_value if last and case.terminal_value is not None else np.zeros(plants)
-    cost = [-worth, hydros.cost * hydros.production, np.zeros(plants), thermals.cost]
+    cost: list[Array] = [-worth, hydros.cost * hydros.production, np.zeros(plants), thermals.cost]
     cost.append(np.full(len(loaded), case.deficit_cost))
-    lower = [hydros.min_volume, hydros.min_turbine, np.zeros(plants), thermals.min_power, np.zeros(len(loaded))]
+    lower: list[Array] = [
+        hydros.min_volume,
+        hydros.min_turbine,
+        np.zeros(plants),
+        thermals.min_power,
+        np.zeros(len(loaded)),
+    ]
     limit = case.thermal_limit(stage)
     lower[3] = np.minimum(lower[3], limit)
-    upper = [hydros.max_volume, hydros.max_turbine, np.full(plants, np.inf), limit, np.full(len(loaded), np.inf)]
+    upper: list[Array] = [
+        hydros.max_volume,
+        hydros.max_turbine,
+        np.full(plants, np.inf),
+        limit,
+        np.full(len(loaded), np.inf),
+    ]
     names = [f"v[{name}]" for name in hydros.names] + [f"q[{name}]" for name in hydros.names]
     names += [f"s[{name}]" for name in hydros.names] + [f"p[{name}]" for name in thermals.names]
     names += [f"deficit[{buses.names[bus]}]" for bus in loaded]
@@ -74,7 +86,7 @@ def linear_stage(case: Case, network: LinearNetwork, stage: int, *, last: bool =
     inject = injection(case)
     if network == "bus1":
         power = sparse.csr_array(inject.sum(axis=0)[np.newaxis, :])
-        right = [np.zeros(plants), [load.sum()]]
+        right: list[Array] = [np.zeros(plants), np.array([load.sum()])]
         left = right
         rows.append("power[system]")
         matrix = sparse.block_array([[water, None], [power[:, : 3 * plants], power[:, 3 * plants :]]])

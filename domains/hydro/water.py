@@ -15,6 +15,7 @@ import numpy as np
 from interlock.core.decision_rules.share import share
 from interlock.domains.hydro.case import Array, Case
 
+
 @dataclass(frozen=True)
 class Water:
     """The plants' volumes and flows as arrays of numpy or tensors of torch; volumes in hm3 per stage.
@@ -63,11 +64,14 @@ def torch_water(water: Water, dtype: Any) -> Water:
         return torch.as_tensor(np.asarray(array), dtype=dtype)
 
     return Water(
-        water.factor,
-        *(tensor(array) for array in (water.least, water.most, water.least_turbined, water.most_turbined)),
-        tensor(water.turbined_to),
-        tensor(water.spilled_to),
-        water.depth,
+        factor=water.factor,
+        least=tensor(water.least),
+        most=tensor(water.most),
+        least_turbined=tensor(water.least_turbined),
+        most_turbined=tensor(water.most_turbined),
+        turbined_to=tensor(water.turbined_to),
+        spilled_to=tensor(water.spilled_to),
+        depth=water.depth,
     )
 
 

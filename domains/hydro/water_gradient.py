@@ -37,7 +37,7 @@ def reachable_operation(water: Water) -> Callable[[Tensor, Tensor, Tensor], Tens
             return torch.from_numpy(found[0].copy())
 
         @staticmethod
-        def backward(context: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+        def backward(context: Any, gradient: Tensor) -> Any:
             by_raw, by_volume = np.zeros(gradient.shape), np.zeros(gradient.shape)
             _backward(order, limits, turbined_to, spilled_to, context.found, gradient.numpy(), by_raw, by_volume)
             sigmoid = torch.sigmoid(context.raw)
@@ -59,7 +59,7 @@ def _from_the_top(water: Water) -> Array:
 
 
 @numba.njit(cache=True)
-def _forward(order, limits, turbined_to, spilled_to, raw, own, found):  # type: ignore[no-untyped-def]
+def _forward(order, limits, turbined_to, spilled_to, raw, own, found):
     """Fill target, coming water and stretched share, ``(3, n, plants)``."""
     least, most, least_turbined, most_turbined = limits
     for row in range(len(own)):
@@ -78,7 +78,7 @@ def _forward(order, limits, turbined_to, spilled_to, raw, own, found):  # type: 
 
 
 @numba.njit(cache=True)
-def _backward(order, limits, turbined_to, spilled_to, found, gradient, by_raw, by_coming):  # type: ignore[no-untyped-def]
+def _backward(order, limits, turbined_to, spilled_to, found, gradient, by_raw, by_coming):
     """Fill the gradients in the share and in the coming water, whose own part is the volume."""
     least, most, least_turbined, most_turbined = limits
     for row in range(len(gradient)):
