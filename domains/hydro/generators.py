@@ -36,7 +36,7 @@ REACTIVE = 0.12
 """MVAr by MW of load."""
 TIGHT_SHARE, TIGHT, AMPLE = 0.3, 0.95, 1.3
 """Share of the branches that are rated tightly; ratings of these and the others by the largest flow."""
-WIDEST_ANGLE = 0.35
+WIDEST_ANGLE = 0.12
 """rad across a branch at the largest flow."""
 
 
