@@ -54,6 +54,10 @@ def open_case(scenario: HydroScenario, data: Path | None = None) -> tuple[Case, 
             f"{scenario.horizon} stages are more than the {case.cycle} of the inflow cycle: stage t takes row "
             f"((t - 1) mod {case.cycle}) + 1",
         )
+    if case.stage_load is not None and scenario.horizon > len(case.stage_load):
+        notes += (
+            f"{scenario.horizon} stages are more than the {len(case.stage_load)} of stage_demand.csv, which starts again",
+        )
     return case, notes
 
 

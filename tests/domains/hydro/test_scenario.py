@@ -117,6 +117,14 @@ def test_a_horizon_beyond_the_cycle_is_told() -> None:
     assert all(any(np.array_equal(row, seen) for seen in case.inflows[2]) for row in drawn)
 
 
+def test_a_horizon_beyond_the_demand_is_told(good: Any) -> None:
+    good.write("stage_demand.csv", "stage,bus,load_MW", "1,2,50", "2,2,60")
+    case, notes = open_case(scenario(horizon=3), good.path)
+    assert "3 stages are more than the 2 of stage_demand.csv, which starts again" in notes
+    assert [case.load(stage)[1] for stage in range(3)] == [50, 60, 50]
+    assert not any("stage_demand" in note for note in open_case(scenario(horizon=2), good.path)[1])
+
+
 def test_a_data_set_that_is_not_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INTERLOCK_DATA", str(tmp_path))
     assert data_set_folder("bolivia") == tmp_path / "hydro" / "bolivia"
