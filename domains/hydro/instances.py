@@ -56,7 +56,7 @@ def open_case(scenario: HydroScenario, data: Path | None = None) -> tuple[Case, 
         )
     if case.stage_load is not None and scenario.horizon > len(case.stage_load):
         notes += (
-            f"{scenario.horizon} stages are more than the {len(case.stage_load)} of stage_demand.csv, which starts again",
+            f"{scenario.horizon} stages are more than the {len(case.stage_load)} of stage_demand.csv: it starts again",
         )
     return case, notes
 

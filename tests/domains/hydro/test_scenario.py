@@ -120,7 +120,7 @@ def test_a_horizon_beyond_the_cycle_is_told() -> None:
 def test_a_horizon_beyond_the_demand_is_told(good: Any) -> None:
     good.write("stage_demand.csv", "stage,bus,load_MW", "1,2,50", "2,2,60")
     case, notes = open_case(scenario(horizon=3), good.path)
-    assert "3 stages are more than the 2 of stage_demand.csv, which starts again" in notes
+    assert "3 stages are more than the 2 of stage_demand.csv: it starts again" in notes
     assert [case.load(stage)[1] for stage in range(3)] == [50, 60, 50]
     assert not any("stage_demand" in note for note in open_case(scenario(horizon=2), good.path)[1])
 
