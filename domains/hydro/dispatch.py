@@ -127,12 +127,8 @@ class LinearDispatch:
         self._released = factor * self._from_above @ (turbined_to - spilled_to).T
         inject = injection(case)[:, plants : 2 * plants].toarray()
         inject = np.hstack([inject, injection(case)[:, 3 * plants :].toarray()])
-        self._factors, self._room = (
-            transfer_factors(case) if network == "dc" else (np.zeros((0, len(inject))), np.zeros(0))
-        )
-        balance = factor * np.eye(plants) - self._released
-        self._coupled = np.flatnonzero(np.abs(balance - np.diag(np.diag(balance))).max(axis=1) > 1e-12)
-        water = np.hstack([balance[self._coupled], np.zeros((len(self._coupled), units + len(loaded)))])
+        none = (np.zeros((0, len(inject))), np.zeros(0))
+        self._factors, self._room = transfer_factors(case) if network == "dc" else none
         self._islands = islands(case) if network == "dc" else np.ones((1, len(inject)))
         matrix = np.vstack([self._islands @ inject, self._factors @ inject, water])
         matrix[np.abs(matrix) < 1e-12] = 0.0
