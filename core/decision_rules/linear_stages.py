@@ -132,7 +132,7 @@ class _Kept:
         outside = ~((target >= lower - slack) & (target <= upper + slack)).all(axis=1)
         if outside.any():
             k = int(np.argmax(outside))
-            raise StageInfeasible(int(stage[k]) + 1, f"row {rows[k] + 1} of the batch", "a target is out of bounds")
+            raise _infeasible(stage[k], rows[k], "a target is out of the bounds of its column")
         level = self.stage.right_hand_side(state, noise)
         x = np.empty((len(rows), len(program.cost)))
         duals = np.empty((len(rows), len(self._rows)))
@@ -142,8 +142,7 @@ class _Kept:
             session.change_columns(self._state, target[k], target[k])
             solution = session.solve()
             if solution.status != "optimal" or solution.x is None:
-                reason = f"{solution.status}: {solution.message}"
-                raise StageInfeasible(int(stage[k]) + 1, f"row {rows[k] + 1} of the batch", reason)
+                raise _infeasible(stage[k], rows[k], f"{solution.status}: {solution.message}")
             assert solution.row_duals is not None
             assert solution.reduced_costs is not None
             x[k], duals[k] = solution.x, solution.row_duals[self._rows]
@@ -151,3 +150,7 @@ class _Kept:
         answer.cost[rows] = x @ program.cost
         answer.state_price[rows] = self.stage.state_price(duals)
         answer.signals[rows] = signals_of(self.stage, x)
+
+
+def _infeasible(stage: int, row: int, reason: str) -> StageInfeasible:
+    return StageInfeasible(int(stage) + 1, f"row {row + 1} of the batch", reason, row=int(row))

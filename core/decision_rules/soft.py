@@ -177,26 +177,29 @@ class _Window:
         stacked, states = self.stacked, targets.shape[2]
         self._price(np.asarray(weights, float))
         self._session.start_from(self._begin)  # the same batch has the same answer, whatever was solved before
-        found = []
-        for number, (state, path) in enumerate(zip(initial, np.concatenate([noise, targets], axis=2), strict=True), 1):
+        levels = stacked.right_hand_side(initial, np.concatenate([noise, targets], axis=2))
+        x = np.empty((len(levels), len(self._columns)))
+        duals = np.empty((len(levels), len(stacked.program.row_lower)))
+        bases = []
+        for number, level in enumerate(levels):
             try:
-                solution = stacked.solve(self._session, state, path)
+                solution = stacked.solve_level(self._session, level, f"path {number + 1} of the batch")
             except StageInfeasible as error:
-                raise StageInfeasible(first + 1, f"path {number} of the batch", str(error)) from error
-            found.append((solution, self._session.basis()))
-        x = np.array([solution.x for solution, _ in found])
-        duals = [np.asarray(solution.row_duals) for solution, _ in found]
+                raise StageInfeasible(first + 1, error.scenario, error.reason, error.saved) from error
+            x[number], duals[number] = solution.x, solution.row_duals
+            bases.append(self._session.basis())
         penalty = x[:, self._missed] @ stacked.program.cost[self._missed]
-        signals = np.array([stacked.signals(one).sum(axis=0) for one in x])
+        cost = x @ stacked.program.cost
+        signals = stacked.signals(x).sum(axis=1)
         return _Solved(
-            value=np.array([solution.objective for solution, _ in found]),
+            value=cost + signals @ self._weights,
             end=x[:, stacked.state[-1]],
-            initial_price=np.array([stacked.state_price(dual)[0] for dual in duals]),
-            target_price=np.array([stacked.noise_price(dual)[:, -states:] for dual in duals]),
-            cost=x @ stacked.program.cost - penalty,
+            initial_price=stacked.state_price(duals)[:, 0],
+            target_price=stacked.noise_price(duals)[:, :, -states:],
+            cost=cost - penalty,
             penalty=penalty,
             signals=signals,
-            bases=[basis for _, basis in found],
+            bases=bases,
         )
 
     def pulled_back(self, bases: Iterable[Basis | None], weights: Array) -> tuple[Array, Array]:

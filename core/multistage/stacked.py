@@ -65,7 +65,10 @@ class Stacked:
         Raises:
             StageInfeasible: there is no optimum.
         """
-        level = self.right_hand_side(initial_state, noise)
+        return self.solve_level(session, self.right_hand_side(initial_state, noise), name)
+
+    def solve_level(self, session: Session, level: Array, name: str) -> Solution:
+        """The same at a right-hand side ``(R,)``."""
         session.change_rows(self.rows, level, level)
         solution = session.solve()
         if solution.status != "optimal":
@@ -82,19 +85,20 @@ class Stacked:
         return np.add.reduceat(self.program.cost * x, self.columns[:-1])
 
     def signals(self, x: Array) -> Array:
-        """``(T, m)``, the costs of the constraints, stage by stage."""
-        parts = np.split(x, self.columns[1:-1])
-        return np.array([signals_of(stage, part) for stage, part in zip(self.stages, parts, strict=True)])
+        """``(..., T, m)``, the costs of the constraints, stage by stage, at ``x`` ``(..., columns)``."""
+        parts = np.split(x, self.columns[1:-1], axis=-1)
+        return np.stack([signals_of(stage, part) for stage, part in zip(self.stages, parts, strict=True)], axis=-2)
 
     def state_price(self, row_duals: Array) -> Array:
-        """``(T, s)``, derivative of the total cost in the state that each stage receives."""
-        price: Array = (row_duals[self.rows] @ self.by_state).reshape(len(self.stages), -1)
-        return price
+        """``(..., T, s)``, derivative of the total cost in the states that stages receive; duals ``(..., rows)``."""
+        return self._by_stage(row_duals[..., self.rows] @ self.by_state)
 
     def noise_price(self, row_duals: Array) -> Array:
-        """``(T, k)``, derivative of the total cost in the noise of each stage."""
-        price: Array = (row_duals[self.rows] @ self.by_noise).reshape(len(self.stages), -1)
-        return price
+        """``(..., T, k)``, derivative of the total cost in the noise of each stage; duals ``(..., rows)``."""
+        return self._by_stage(row_duals[..., self.rows] @ self.by_noise)
+
+    def _by_stage(self, flat: Array) -> Array:
+        return flat.reshape(*flat.shape[:-1], len(self.stages), -1)
 
 
 def stack(stages: Sequence[LinearStage]) -> Stacked:

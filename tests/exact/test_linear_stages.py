@@ -98,6 +98,6 @@ def test_a_target_that_cannot_be_met_is_named(program):
     with pytest.raises(StageInfeasible, match="stage 4, row 2 of the batch"):
         solver.solve(stage, state, noise, target)
     target[1] = [-0.5, 0.0]
-    with pytest.raises(StageInfeasible, match="out of bounds"):
+    with pytest.raises(StageInfeasible, match="out of the bounds"):
         solver.solve(stage, state, noise, target)
     solver.solve(*batch(program, 3))
