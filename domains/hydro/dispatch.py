@@ -129,6 +129,9 @@ class LinearDispatch:
         inject = np.hstack([inject, injection(case)[:, 3 * plants :].toarray()])
         none = (np.zeros((0, len(inject))), np.zeros(0))
         self._factors, self._room = transfer_factors(case) if network == "dc" else none
+        balance = factor * np.eye(plants) - self._released
+        self._coupled = np.flatnonzero(np.abs(balance - np.diag(np.diag(balance))).max(axis=1) > 1e-12)
+        water = np.hstack([balance[self._coupled], np.zeros((len(self._coupled), units + len(loaded)))])
         self._islands = islands(case) if network == "dc" else np.ones((1, len(inject)))
         matrix = np.vstack([self._islands @ inject, self._factors @ inject, water])
         matrix[np.abs(matrix) < 1e-12] = 0.0
