@@ -28,7 +28,7 @@ from interlock.domains.hydro.fallback import Fallbacks
 from interlock.domains.hydro.release import DEFICIT, Plan, Release, changed_case
 from interlock.domains.hydro.request import SCHEMA_VERSION, Request, parse, request_schema, sample_requests
 from interlock.domains.hydro.scenario import HydroScenario
-from interlock.domains.hydro.shedding import dispatch_within_load
+from interlock.domains.hydro.shedding import WithinLoad
 from interlock.domains.hydro.stage_program import LinearNetwork
 from interlock.domains.hydro.water import Water, clip_to_reach, reachable, water_of
 
@@ -44,21 +44,16 @@ REMEMBERED = 8
 
 @dataclass(frozen=True)
 class System:
-    """A case with the outages and loads of a request, ready to be dispatched."""
+    """A case with the outages and loads of a request, ready to be dispatched.
+
+    ``within_load`` is another dispatch, in which no bus lacks more than its load; ``None`` where none is known.
+    """
 
     case: Case
     dispatch: Dispatch
     release: Release
     fallbacks: Fallbacks
-
-    def within_load(self, request: Request, target: Array) -> DispatchBatch | None:
-        """Another dispatch, in which no bus lacks more than its load; ``None`` if there is none, or none is known."""
-        if self.release.network not in ("bus1", "dc"):
-            return None
-        rules = self.fallbacks
-        return dispatch_within_load(
-            self.case, rules.network, rules.horizon, request.stage, request.volume, request.inflow, target
-        )
+    within_load: WithinLoad | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,8 +231,9 @@ class HydroDecision:
             batch = system.dispatch.solve(stage, volume, inflow, end)
         except StageInfeasible as error:
             return Solved(None, (f"stage problem: {error}",))
-        if (batch.deficit[0] > np.maximum(system.case.load(request.stage), 0.0) + DEFICIT).any():
-            batch = system.within_load(request, target) or batch
+        beyond = batch.deficit[0] > np.maximum(system.case.load(request.stage), 0.0) + DEFICIT
+        if beyond.any() and system.within_load is not None:
+            batch = system.within_load.dispatch(request.stage, request.volume, request.inflow, target) or batch
         plan = Plan(
             target, batch.turbined[0], batch.spilled[0], batch.thermal[0], batch.deficit[0], float(batch.cost[0])
         )
@@ -273,6 +269,7 @@ class HydroDecision:
             open_dispatch(case, network, horizon),
             Release(case, network),
             Fallbacks(case, linear, horizon, self.cuts, self._curve),
+            WithinLoad(case, linear, horizon) if network == linear else None,
         )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from interlock.domains.hydro.case import Array, Case
 from interlock.domains.hydro.dispatch import Network
 from interlock.solvers.highs import Highs
-from interlock.solvers.interface import Column, Row, linear_program
+from interlock.solvers.interface import LinearProgram, Session
 
 WATER = 1e-6
 """hm3 that a water balance may be off, or a volume outside its bounds."""
@@ -147,31 +147,42 @@ class Release:
         return [f"deficit: {total:.6g} MW where {least:.6g} MW are enough; below their limits are {names}"]
 
     def _least_deficit(self, stage: int, plan: Plan) -> float:
-        """MW, with the plan's hydro power."""
+        """MW, with the plan's hydro power: deficits minimised, islands in balance, flows within limits."""
         case, limit, load = self.case, self.case.thermal_limit(stage), self.case.load(stage)
-        columns = {f"p{g}": Column(0.0, min(case.thermals.min_power[g], limit[g]), limit[g]) for g in range(len(limit))}
-        columns |= {f"d{b}": Column(1.0, 0.0, max(0.0, load[b])) for b in range(len(load))}
-        columns |= {f"f{k}": Column(0.0, -edge.limit, edge.limit) for k, edge in enumerate(self.edges)}
-        columns |= {f"a{b}": Column(0.0, -math.inf, math.inf) for b in range(len(load)) if self.network == "dc"}
-        hydro = np.zeros(len(load))
-        np.add.at(hydro, case.hydros.bus, case.hydros.production * plan.turbined)
-        places = range(len(load)) if self.network == "dc" else [self.island[b] for b in range(len(load))]
-        terms: dict[int, dict[str, float]] = {place: {} for place in places}
-        needed = dict.fromkeys(places, 0.0)
-        for b, place in enumerate(places):
-            terms[place][f"d{b}"] = 1.0
-            needed[place] += load[b] - hydro[b]
-        for g, b in enumerate(case.thermals.bus):
-            terms[places[b]][f"p{g}"] = 1.0
-        rows: dict[str, Row] = {}
-        for k, edge in enumerate(self.edges):
-            terms[edge.start][f"f{k}"] = -1.0
-            terms[edge.end][f"f{k}"] = 1.0
-            ends = {f"a{edge.start}": edge.stiffness, f"a{edge.end}": -edge.stiffness}
-            rows[f"flow{k}"] = Row({**ends, f"f{k}": -1.0}, 0.0, 0.0)
-        rows |= {f"power{place}": Row(part, needed[place], needed[place]) for place, part in terms.items()}
-        solution = Highs().solve(linear_program(columns, rows))
+        given = -load.astype(float)
+        np.add.at(given, case.hydros.bus, case.hydros.production * plan.turbined)
+        needed, flow = -np.bincount(self.island, given, len(load)), self._factors @ given
+        lower = np.concatenate([np.minimum(case.thermals.min_power, limit), np.zeros(len(load))])
+        upper = np.concatenate([limit, np.maximum(load, 0.0)])
+        self._shedding.change_columns(np.arange(len(upper), dtype=np.int32), lower, upper)
+        low, high = (np.concatenate([needed, side * self._limits - flow]) for side in (-1.0, 1.0))
+        self._shedding.change_rows(np.arange(len(high), dtype=np.int32), low, high)
+        self._shedding.start_from(None)
+        solution = self._shedding.solve()
         return math.inf if solution.objective is None else float(solution.objective)
+
+    @cached_property
+    def _shedding(self) -> Session:
+        """Thermal powers and deficits; rows are the sums of islands and the flows of branches."""
+        buses, units = len(self.island), len(self.case.thermals.names)
+        at_bus = np.hstack([np.eye(buses)[:, self.case.thermals.bus], np.eye(buses)])
+        within = (np.arange(buses)[:, np.newaxis] == np.array(self.island)).astype(float)
+        matrix = np.vstack([within @ at_bus, self._factors @ at_bus])
+        row, column = np.nonzero(matrix)
+        none = np.zeros(len(matrix))
+        program = LinearProgram(
+            cost=np.repeat([0.0, 1.0], [units, buses]),
+            lower=np.zeros(units + buses),
+            upper=np.zeros(units + buses),
+            row_lower=none,
+            row_upper=none,
+            starts=np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(matrix)))]).astype(np.int32),
+            columns=column.astype(np.int32),
+            values=matrix[row, column],
+            column_names=tuple(f"x{k}" for k in range(units + buses)),
+            row_names=tuple(f"r{k}" for k in range(len(matrix))),
+        )
+        return Highs().open(program)
 
     def _fed(self, plan: Plan) -> Array:
         """MW at every bus from plants, units and unserved load."""
@@ -197,7 +208,8 @@ class Release:
             laplacian[edge.end, edge.start] -= edge.stiffness
         kept = [b for b in range(count) if self.island[b] != b]
         angle[np.ix_(kept, kept)] = np.linalg.inv(laplacian[np.ix_(kept, kept)])
-        return np.array([edge.stiffness * (angle[edge.start] - angle[edge.end]) for edge in self.edges])
+        rows = [edge.stiffness * (angle[edge.start] - angle[edge.end]) for edge in self.edges]
+        return np.array(rows).reshape(-1, count)
 
 
 @dataclass(frozen=True, slots=True)
