@@ -172,6 +172,14 @@ class Case:
         return HOURLY_VOLUME * self.stage_hours
 
     @property
+    def terminal_rate(self) -> Array:
+        """Worth of water after the last stage ``(hydros,)`` in the unit of costs, $/h over a stage per hm3."""
+        if self.terminal_value is None:
+            return np.zeros(len(self.hydros.names))
+        rate: Array = self.terminal_value / self.stage_hours
+        return rate
+
+    @property
     def cycle(self) -> int:
         """Stages after which inflows repeat."""
         return len(self.inflows)

@@ -127,6 +127,8 @@ class LinearDispatch:
         self._released = factor * self._from_above @ (turbined_to - spilled_to).T
         inject = injection(case)[:, plants : 2 * plants].toarray()
         inject = np.hstack([inject, injection(case)[:, 3 * plants :].toarray()])
+        self._factors: Array
+        self._room: Array
         none = (np.zeros((0, len(inject))), np.zeros(0))
         self._factors, self._room = transfer_factors(case) if network == "dc" else none
         balance = factor * np.eye(plants) - self._released
@@ -143,7 +145,7 @@ class LinearDispatch:
         loads = np.array([case.load(t) for t in range(horizon)])
         self._load, self._total = loads @ self._factors.T, loads @ self._islands.T
         self._limit = np.array([case.thermal_limit(t) for t in range(horizon)])
-        worth = np.zeros(plants) if case.terminal_value is None else case.terminal_value
+        worth = case.terminal_rate
         self._worth = np.where(np.arange(horizon)[:, None] == horizon - 1, worth, 0.0)
 
     def solve(

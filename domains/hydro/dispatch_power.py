@@ -93,7 +93,7 @@ class PowerStage:
         self._passed = factor * self._from_above @ (hydros.turbined_to - spilled_to).T
         self.balance = factor * np.eye(plants) - self._passed
         self._upwards = list(TopologicalSorter(_receivers(case)).static_order())
-        worth = np.zeros(plants) if case.terminal_value is None else case.terminal_value
+        worth = case.terminal_rate
         self._worth = np.where(np.arange(horizon)[:, None] == horizon - 1, worth, 0.0)
 
     def numbers(

@@ -71,8 +71,7 @@ class HydroRules:
         load = torch.as_tensor(np.array([case.load(t).sum() for t in range(self.stages)]))
         power = torch.as_tensor(case.hydros.production / case.flow_to_volume)
         hydro_cost = torch.as_tensor(case.hydros.cost.copy()) * power
-        worth = np.zeros(len(power)) if case.terminal_value is None else case.terminal_value
-        last_worth = torch.as_tensor(worth)
+        last_worth = torch.as_tensor(case.terminal_rate)
 
         def quick(stage: Any, state: Any, noise: Any, target: Any) -> tuple[Any, Any]:
             turbined = full_turbining(torch, water, state, noise, target)

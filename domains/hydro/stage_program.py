@@ -60,7 +60,7 @@ def linear_stage(case: Case, network: LinearNetwork, stage: int, *, last: bool =
     water = sparse.hstack(
         [same, factor * (same - hydros.turbined_to.T.astype(float)), same - hydros.spilled_to.T.astype(float)]
     )
-    worth = case.terminal_value if last and case.terminal_value is not None else np.zeros(plants)
+    worth = case.terminal_rate if last else np.zeros(plants)
     cost: list[Array] = [-worth, hydros.cost * hydros.production, np.zeros(plants), thermals.cost]
     cost.append(np.full(len(loaded), case.deficit_cost))
     lower: list[Array] = [
@@ -173,5 +173,5 @@ def _least_cost_to_go(case: Case, horizon: int) -> float:
     """A floor of the cost from any stage on: negative costs run at full power, and full reservoirs are sold."""
     power = np.concatenate([case.hydros.production * case.hydros.max_turbine, case.thermals.max_power])
     cost = np.concatenate([case.hydros.cost, case.thermals.cost])
-    sold = 0.0 if case.terminal_value is None else float(case.terminal_value.clip(0) @ case.hydros.max_volume)
+    sold = float(case.terminal_rate.clip(0) @ case.hydros.max_volume)
     return float(np.minimum(power * cost, 0.0).sum()) * horizon - sold
