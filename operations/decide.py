@@ -136,7 +136,15 @@ class Decider:
         }
 
 
-def run_cli(bundle: Path, request: str, *, audit: Path | None, as_json: bool, selftest: bool) -> int:
+def run_cli(
+    bundle: Path,
+    request: str,
+    *,
+    audit: Path | None,
+    as_json: bool,
+    selftest: bool,
+    runner: Runner = "onnxruntime",
+) -> int:
     """What ``interlock decide`` does: answers on standard output as JSON lines, a summary on standard error.
 
     Args:
@@ -145,6 +153,7 @@ def run_cli(bundle: Path, request: str, *, audit: Path | None, as_json: bool, se
         audit: log to append to; ``<bundle>.audit.jsonl`` beside the bundle if ``None``.
         as_json: one JSON object with all answers instead of one line each.
         selftest: run the bundled requests instead and compare.
+        runner: of a network.
 
     Returns:
         The exit code: 0, or 3 if any request was invalid, or 1 if the self-test failed.
@@ -156,7 +165,7 @@ def run_cli(bundle: Path, request: str, *, audit: Path | None, as_json: bool, se
     if bool(request) == selftest:
         raise UsageError("decide needs either --request FILE (or -) or --selftest")
     log = AuditLog(_audit_path(Path(bundle), audit))
-    decider = Decider(bundle)
+    decider = Decider(bundle, runner)
     if selftest:
         return _selftest(decider, as_json)
     answers: list[dict[str, Any]] = []

@@ -129,9 +129,7 @@ class _Training:
         if config.rollout == "strict":
             return lambda noise, prices: strict_rollout(program, network, self.solver, noise, prices)
         window = {"stagewise": 1, "windowed": config.window, "deterministic_equivalent": None}[config.rollout]
-        windows = SoftWindows(
-            self.problem.multistage(), self.problem.solver(), window=window, penalty=config.penalty
-        )
+        windows = SoftWindows(self.problem.multistage(), self.problem.solver(), window=window, penalty=config.penalty)
         return lambda noise, prices: soft_rollout(program, network, windows, noise, prices)
 
     def update(self) -> None:

@@ -15,10 +15,9 @@ from interlock.core.errors import StageInfeasible
 from interlock.core.multistage.stacked import Stacked, stack
 from interlock.core.multistage.stage import LinearStage, Multistage, Noise
 from interlock.core.policy import FunctionPolicy, Policy
-from interlock.domains.hydro.bounds import in_chunks
 from interlock.domains.hydro.case import Case
 from interlock.domains.hydro.failures import save_program
-from interlock.domains.hydro.water import reachable, water_of
+from interlock.domains.hydro.rule_curve import rule_curve
 from interlock.solvers.highs import Highs
 from interlock.solvers.interface import Basis, Solution
 
@@ -27,12 +26,6 @@ TRACE = 1e-4
 
 LOOK_AHEAD = 26
 """Stages of a rolling plan, half a year of weeks."""
-
-SHRUNK = (0.4, 0.55, 0.7, 0.85, 1.0)
-"""Heights that are tried for the rule curve, as shares of what is stored with perfect information."""
-
-Simulated = Callable[[Policy], float]
-"""Mean cost of a policy on training paths."""
 
 
 def stage_view(observation: Observation) -> tuple[Array, Array, Array]:
@@ -87,44 +80,6 @@ def _planning(multistage: Multistage, length: int, worth: float) -> Policy:
     return FunctionPolicy(act)
 
 
-def rule_curve(case: Case, curve: Array) -> Policy:
-    """Aim at the volumes of the season, ``(cycle, plants)`` hm3, but spill nothing that can be kept."""
-    water = water_of(case)
-
-    def act(observation: Observation, rng: np.random.Generator) -> Array:
-        stage, volume, inflow = stage_view(observation)
-        at_full_power = reachable(np, water, np.full(volume.shape, -np.inf), volume, inflow)
-        return np.maximum(curve[stage % len(curve)], at_full_power)
-
-    return FunctionPolicy(act)
-
-
-def fitted_curve(case: Case, multistage: Multistage, paths: Array, simulated: Simulated) -> Array:
-    """Volumes of a rule curve ``(cycle, plants)``, hm3: what is stored on average by one who knows the inflows.
-
-    That one needs less of a reserve and less room for floods than somebody who does not know them, and empties the
-    reservoirs at the end; so the last quarter of the horizon is left out, and the height of the whole curve is chosen
-    by simulation.
-
-    Args:
-        case: the system.
-        multistage: its stages.
-        paths: training inflows, m3/s ``(n, T, plants)``.
-        simulated: mean cost of a policy on training paths.
-    """
-    volumes = np.concatenate(in_chunks(lambda chunk: _best_volumes(multistage, chunk), paths))
-    horizon = len(multistage.stages)
-    used = max(1, horizon - horizon // 4)
-    season = np.arange(used) % case.cycle
-    mean = volumes[:, :used].mean(axis=0)
-    stored = np.array([mean[season == week].mean(axis=0) if (season == week).any() else mean.mean(axis=0)
-                       for week in range(case.cycle)])  # fmt: skip
-    low, high = case.hydros.min_volume, case.hydros.max_volume
-    curves = [np.clip(low + share * (stored - low), low, high) for share in SHRUNK]
-    costs = [simulated(rule_curve(case, curve)) for curve in curves]
-    return curves[int(np.argmin(costs))]
-
-
 def baselines(
     names: tuple[str, ...], case: Case, multistage: Callable[[], Multistage], curve: Callable[[], Array]
 ) -> Mapping[str, Callable[[int], Policy]]:
@@ -173,16 +128,3 @@ def _with_worth(stage: LinearStage, worth: float) -> LinearStage:
     cost = stage.program.cost.copy()
     cost[stage.state] -= worth
     return replace(stage, program=replace(stage.program, cost=cost))
-
-
-def _best_volumes(multistage: Multistage, paths: Array) -> Array:
-    """``(n, T, s)``, end volumes of the cheapest operation of every path."""
-    stages = [_with_worth(stage, TRACE) for stage in multistage.stages]
-    stacked = stack(stages)
-    session = Highs().open(stacked.program)
-    found = []
-    for number, path in enumerate(paths):
-        solution = stacked.solve(session, multistage.initial_state, path, f"training path {number}")
-        assert solution.x is not None  # an optimum has a point
-        found.append(stacked.states(solution.x))
-    return np.array(found)

@@ -9,7 +9,7 @@ import numpy as np
 
 from interlock.core.environment import Split
 from interlock.core.multistage.extensive import solve_extensive
-from interlock.core.multistage.stacked import perfect_information
+from interlock.core.multistage.stacked import perfect_information, stack
 from interlock.core.multistage.stage import LinearStage, Multistage
 from interlock.core.problem import Bound
 from interlock.domains.hydro.case import Array, Case
@@ -67,6 +67,18 @@ def least_costs(multistage: Multistage, paths: Array) -> Array:
         StageInfeasible: a path has no optimum.
     """
     return np.concatenate(in_chunks(lambda chunk: perfect_information(multistage, Highs(), chunk), paths))
+
+
+def best_states(multistage: Multistage, paths: Array) -> Array:
+    """``(n, T, s)``, the states of the cheapest operation of every path ``(n, T, k)``, had it been known."""
+
+    def states(chunk: Array) -> Array:
+        stacked = stack(multistage.stages)
+        session = Highs().open(stacked.program)
+        optima = [stacked.solve(session, multistage.initial_state, path).x for path in chunk]
+        return np.array([stacked.states(x) for x in optima if x is not None])  # an optimum has a point
+
+    return np.concatenate(in_chunks(states, paths))
 
 
 def in_chunks(solve: Callable[[Array], Array], paths: Array) -> list[Array]:

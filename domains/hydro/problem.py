@@ -9,11 +9,11 @@ import numpy as np
 
 from interlock.core.decision import DecisionContract
 from interlock.core.environment import Array, Observation, Split
-from interlock.core.evaluation.protocol import run_instances, split_seed
+from interlock.core.evaluation.protocol import split_seed
 from interlock.core.multistage.stage import Multistage
 from interlock.core.policy import Encoder, Policy
 from interlock.core.problem import Bound, Constraint, Figure, Metric, Objective
-from interlock.domains.hydro import baselines, bounds, decision, encoders, figures
+from interlock.domains.hydro import baselines, bounds, decision, encoders, figures, rule_curve
 from interlock.domains.hydro.case import Case
 from interlock.domains.hydro.dispatch import open_dispatch
 from interlock.domains.hydro.environment import HydroEnvironment
@@ -27,9 +27,6 @@ from interlock.solvers.interface import Solver
 
 FITTING_SEED = 1
 """Of the training paths on which the rule curve is fitted."""
-
-FITTING_PATHS, TRIAL_PATHS = 50, 16
-"""Paths whose cheapest operation gives the shape of the rule curve, and on which its height is chosen."""
 
 LIMIT_PATHS = 100
 """Held-out paths, at most, on which the least possible unserved energy is found."""
@@ -149,9 +146,14 @@ class HydroProblem:
         """Sum of MW over buses and stages."""
         return float(sum(self.case.load(t).sum() for t in range(self.scenario.horizon)))
 
+    @property
+    def _linear_network(self) -> LinearNetwork:
+        """What rules and cuts plan with."""
+        return "bus1" if self.scenario.network == "bus1" else "dc"
+
     @cached_property
     def _multistage(self) -> Multistage:
-        return self._stages("bus1" if self.scenario.network == "bus1" else "dc")
+        return self._stages(self._linear_network)
 
     def _stages(self, network: LinearNetwork) -> Multistage:
         horizon = self.scenario.horizon
@@ -178,12 +180,10 @@ class HydroProblem:
 
     @cached_property
     def _curve(self) -> Array:
-        def simulated(policy: Policy) -> float:
-            environment = self.environment(TRIAL_PATHS, seed=FITTING_SEED, split="train")
-            return float(run_instances(environment, policy, TRIAL_PATHS, per_reward=-1.0).objective.mean())
-
-        paths = inflow_paths(self.scenario, self.case, FITTING_SEED, "train", 0, FITTING_PATHS)
-        return baselines.fitted_curve(self.case, self._multistage, paths, simulated)
+        stages, horizon = self._multistage, self.scenario.horizon
+        dispatch = open_dispatch(self.case, self._linear_network, horizon)
+        paths = inflow_paths(self.scenario, self.case, FITTING_SEED, "train", 0, rule_curve.PATHS)
+        return rule_curve.fitted_curve(self.case, dispatch, stages, paths)
 
 
 def _constraints(scenario: HydroScenario) -> tuple[Constraint, ...]:

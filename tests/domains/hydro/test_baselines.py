@@ -1,5 +1,6 @@
 """Rules of operation against enumeration of what else could be done, and against each other where they must agree."""
 
+import json
 import tempfile
 from dataclasses import replace
 
@@ -10,10 +11,12 @@ from interlock.core.errors import StageInfeasible
 from interlock.core.multistage.extensive import solve_extensive
 from interlock.core.multistage.stage import Multistage, Noise
 from interlock.domains.hydro import baselines
+from interlock.domains.hydro.bounds import best_states
 from interlock.domains.hydro.dispatch import open_dispatch
 from interlock.domains.hydro.generators import make_case
 from interlock.domains.hydro.instances import noises
 from interlock.domains.hydro.problem import build
+from interlock.domains.hydro.rule_curve import cost_and_slope, rule_curve
 from interlock.domains.hydro.scenario import HydroScenario
 from interlock.domains.hydro.stage_program import multistage
 from interlock.domains.hydro.toy import toy_case
@@ -111,7 +114,7 @@ def test_a_rule_curve_aims_at_the_season_and_spills_nothing_on_purpose():
     case = toy_case()
     curve = np.full((case.cycle, 1), 0.1)
     curve[1] = 0.3
-    policy = baselines.rule_curve(case, curve)
+    policy = rule_curve(case, curve)
     view = {
         "volume": np.array([[0.2], [0.2], [0.5]]),
         "inflow": np.array([[10.0], [10.0], [100.0]]),
@@ -136,20 +139,37 @@ def test_the_fitted_curve_repeats_and_lies_between_the_volumes():
     assert np.ptp(first[:, 0]) > 0.01 * case.hydros.max_volume[0]
 
 
-def test_the_height_of_the_curve_is_the_cheapest_of_those_tried():
-    case = make_case(3, 0)
-    stages = stages_of(case, 8)
-    paths = np.array([[noise.outcomes[k] for noise in stages.noises] for k in range(4)])
-    tried = []
+def test_the_slope_of_a_curve_is_that_of_its_cost():
+    """Two-sided differences, where both sides agree; one reservoir, so that nothing is left out."""
+    case, horizon = toy_case(), 14
+    dispatch, rng = open_dispatch(case, "dc", horizon), np.random.default_rng(3)
+    picks = rng.integers(3, size=(5, horizon))
+    paths = case.inflows[np.arange(horizon) % case.cycle, picks]
+    curve = rng.uniform(0.1, 0.3, size=(case.cycle, 1))
+    cost, slope = cost_and_slope(case, dispatch, curve, paths)
+    checked, step = 0, 1e-5
+    for week in range(case.cycle):
+        moved = [curve.copy(), curve.copy()]
+        moved[0][week] += step
+        moved[1][week] -= step
+        up, down = (cost_and_slope(case, dispatch, other, paths)[0] for other in moved)
+        if abs((up - cost) - (cost - down)) < 1e-6 * abs(up - down):
+            assert slope[week, 0] == pytest.approx((up - down) / (2 * step), rel=1e-5)
+            checked += slope[week, 0] != 0.0
+    assert checked >= 6
 
-    def simulated(policy):
-        view = {"volume": np.zeros((1, 3)), "inflow": np.zeros((1, 3)), "stage": np.array([[5]])}
-        tried.append(policy.act(view)[0])
-        return abs(len(tried) - 2.0)  # the second is the best
 
-    curve = baselines.fitted_curve(case, stages, paths, simulated)
-    assert len(tried) == len(baselines.SHRUNK)
-    assert curve[5] == pytest.approx(tried[1])
+def test_the_fit_finds_a_cheaper_curve_than_any_it_could_start_from():
+    case, horizon = make_case(3, 0), 60
+    problem = build(HydroScenario(name="test", case={"source": "generated", "n_hydro": 3}, horizon=horizon))
+    paths = np.array([problem.decision_program().paths(1, np.random.default_rng(k))[0] for k in range(20)])
+    dispatch = open_dispatch(case, "dc", horizon)
+    curve = problem.decision().assets()
+    fitted = np.array(json.loads(curve["rule_curve.json"]))
+    usual = best_states(problem.multistage(), paths)[:, :45].mean(axis=0)
+    weeks = np.array([usual[np.arange(45) % case.cycle == week].sum(axis=0) for week in range(case.cycle)])
+    others = [cost_and_slope(case, dispatch, share * weeks, paths)[0] for share in (0.0, 0.5, 1.0)]
+    assert cost_and_slope(case, dispatch, fitted, paths)[0] < min(others)
 
 
 def test_a_plan_that_does_not_exist_names_its_stage():

@@ -11,6 +11,7 @@ import pytest
 from interlock.core.errors import StageInfeasible
 from interlock.core.evaluation.evidence import evaluate_policies
 from interlock.core.evaluation.protocol import play
+from interlock.core.policy import FunctionPolicy
 from interlock.core.sddp.method import SddpProblem
 from interlock.core.testing import check_problem
 from interlock.domains.hydro.case_file import case_to_json
@@ -37,11 +38,13 @@ def scenario(**changes):
     return HydroScenario.model_validate({"name": "test", **changes})
 
 
-def thirsty():
+def thirsty(**changes):
     """The toy system whose plant must turbine 50 m3/s: dry hours have no feasible operation."""
     case = toy_case()
     case = replace(case, hydros=replace(case.hydros, min_turbine=np.array([50.0])))
-    return scenario(case={"source": "inline", "values": json.loads(json.dumps(case_to_json(case)))}, horizon=6)
+    return scenario(
+        case={"source": "inline", "values": json.loads(json.dumps(case_to_json(case)))}, horizon=6, **changes
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,9 +101,11 @@ def test_constraints_say_what_is_limited():
 
 def test_a_failed_stage_leaves_no_average_over_the_others():
     problem = build(thirsty())
-    policy = problem.baselines()["rule_curve"]
-    with pytest.raises(StageInfeasible, match=r"stage \d, instance \d+ of split train"):
-        policy(0)
+    with pytest.raises(StageInfeasible, match=r"stage \d, training path \d+ of the rule curve: no dispatch"):
+        problem.baselines()["rule_curve"](0)
+    spend = FunctionPolicy(lambda view, rng: np.zeros_like(view["volume"]))
+    with pytest.raises(StageInfeasible, match=r"stage \d, instance \d of split test, seed 20210: .* program is in"):
+        evaluate_policies(problem, {"spend": spend}, instances=8)
     wet = play(build(scenario(horizon=6)), build(scenario(horizon=6)).baselines()["myopic"](0), split="test", count=3)
     assert np.isfinite(wet.objective).all()
     with pytest.raises(StageInfeasible, match=r"no plan from this stage on .* the program is in"):
@@ -108,7 +113,9 @@ def test_a_failed_stage_leaves_no_average_over_the_others():
 
 
 def test_an_evaluation_that_fails_ends_with_an_error_and_no_evidence(cli):
-    (cli.folder / "thirsty.yaml").write_text(json.dumps(thirsty().model_dump(mode="json")), encoding="utf-8")
+    (cli.folder / "thirsty.yaml").write_text(
+        json.dumps(thirsty(baselines=["myopic"]).model_dump(mode="json")), encoding="utf-8"
+    )
     done = cli("hydro", "compare", "thirsty.yaml", "--json")
     assert done.code == 1
     assert "stage " in done.err
