@@ -195,6 +195,7 @@ def decide(
     request: Annotated[str, typer.Option("--request", help="JSON, JSON lines or CSV file; - for stdin")] = "",
     selftest: Annotated[bool, typer.Option("--selftest", help="check the bundle against its own requests")] = False,
     audit: Annotated[Path | None, typer.Option("--audit", help="append one line per decision to this file")] = None,
+    in_numpy: Annotated[bool, typer.Option("--numpy", help="run a network in numpy, without onnxruntime")] = False,
     as_json: Json = False,
 ) -> None:
     """Decide requests with an exported policy.
@@ -202,10 +203,12 @@ def decide(
     Feasibility is recomputed from each request; an infeasible decision is never released.
     """
     from interlock.operations.decide import run_cli
+    from interlock.operations.scorer import Runner
 
     if bool(request) == selftest:
         raise UsageError("name the request (--request FILE, or - for stdin), or ask for --selftest")
-    raise typer.Exit(run_cli(bundle, request, audit=audit, as_json=as_json, selftest=selftest))
+    runner: Runner = "numpy" if in_numpy else "onnxruntime"
+    raise typer.Exit(run_cli(bundle, request, audit=audit, as_json=as_json, selftest=selftest, runner=runner))
 
 
 @app.command()

@@ -282,6 +282,8 @@ def test_requests_as_a_table_and_the_audit_log(hydro_bundle: Path, tmp_path: Pat
     assert answers[0]["target_hm3"] == again["target_hm3"]
     report = verify(log)
     assert (report.lines, report.problems) == (3, ())
+    quiet = {"audit": log, "as_json": True, "selftest": True}
+    assert run_cli(hydro_bundle, "", **quiet) == run_cli(hydro_bundle, "", **quiet, runner="numpy") == 0
 
 
 def test_a_bundle_needs_nothing_but_itself(make_hydro_bundle: Callable[..., Path], tmp_path: Path) -> None:
