@@ -18,6 +18,7 @@ from interlock.domains.hydro.scenario import HydroScenario
 from interlock.operations.decide import Decider
 
 REQUESTS = 1_500
+BOLIVIA = Path(__file__).resolve().parents[3] / "shared" / "data" / "hydro" / "bolivia"
 
 
 def breaches(case: Case, raw: dict[str, Any], answer: dict[str, Any]) -> list[str]:
@@ -198,6 +199,24 @@ def test_nothing_that_breaks_a_rule_is_released(make_hydro_bundle: Callable[...,
     assert decided["invalid"] > count // 10
     assert decided["refused"] > 0
     assert min(decided[name] for name in ("policy", "fallback:rule_curve")) > 50
+
+
+@pytest.mark.skipif(not BOLIVIA.is_dir(), reason="the Bolivian system is not beside the repository")
+def test_decisions_on_the_bolivian_system_keep_every_rule(make_hydro_bundle: Callable[..., Path]) -> None:
+    """Congested, with units out of service and more load than usual: deficits where there is load for them."""
+    scenario = HydroScenario(name="b", case={"source": "folder", "path": str(BOLIVIA)}, horizon=126)
+    decider = Decider(make_hydro_bundle(scenario))
+    case, rng, seen = decider.contract.case, random.Random(2), Counter[str]()
+    for number, raw in enumerate(decider.contract.sample_requests(120, 3)):
+        if number % 2:
+            raw["outages"] = rng.sample(case.thermals.names, rng.randint(2, 8))
+            raw["load_MW"] = (case.load(0) * rng.uniform(1.0, 1.3)).tolist()
+        answer = decider.decide(raw)
+        assert answer["status"] == "released", answer["reason"]
+        assert breaches(case, raw, answer) == []
+        seen.update([answer["source"], *answer["flags"]])
+    assert seen["deficit"] > 20
+    assert seen["policy"] > 100
 
 
 def test_the_count_in_loops_notices_every_kind_of_breach(hydro_decider: Decider) -> None:
