@@ -24,6 +24,8 @@ POWER = 1e-3
 """MW that a power balance may be off, or a power or flow beyond its limit."""
 DEFICIT = 1e-4
 """MW of deficit that may go unexplained."""
+WORTH_LOSING = 0.01
+"""Share of a deficit that may stay on ``soc`` and ``ac``: where it costs less than what its transport would lose."""
 LOSSES = 0.25
 """Share of the power fed in that an alternating-current network may lose before its answer is taken for wrong."""
 
@@ -141,7 +143,7 @@ class Release:
             return []
         linear = self.network in ("bus1", "dc")
         least = self._least_deficit(stage, plan) if linear else dispatched_least()
-        if total <= least + (DEFICIT if linear else POWER):
+        if total <= least + (DEFICIT if linear else max(POWER, WORTH_LOSING * total)):
             return []
         names = ", ".join(f"{thermals.names[g]} by {spare[g]:.4g} MW" for g in able[:3])
         return [f"deficit: {total:.6g} MW where {least:.6g} MW are enough; below their limits are {names}"]
