@@ -104,7 +104,7 @@ class StageModel:
             session, kept = sessions[lane], None
             session.start_from(start)
             for position, row in enumerate(lanes[lane]):
-                solutions[row] = self._solved(session, right[row], states[row], noises[row], name(int(row)))
+                solutions[row] = self._solved(session, int(row), right, states, noises, name)
                 if lane == position == 0:
                     kept = session.basis()
             return kept
@@ -119,7 +119,7 @@ class StageModel:
         session, solutions = self._session(0), []
         for row in range(len(right)):
             session.start_from(self.basis)
-            solutions.append(self._solved(session, right[row], states[row], noises[row], name(row)))
+            solutions.append(self._solved(session, row, right, states, noises, name))
         return self._batch(solutions)
 
     def _session(self, lane: int) -> Session:
@@ -130,12 +130,15 @@ class StageModel:
             self._sessions.append(session)
         return self._sessions[lane]
 
-    def _solved(self, session: Session, right: Array, state: Array, noise: Array, name: str) -> Solution:
-        session.change_rows(self.stage.rows, right, right)
+    def _solved(
+        self, session: Session, row: int, right: Array, states: Array, noises: Array, name: Callable[[int], str]
+    ) -> Solution:
+        session.change_rows(self.stage.rows, right[row], right[row])
         solution = session.solve()
         if solution.status != "optimal":
             reason = f"{solution.status} ({solution.message})" if solution.message else solution.status
-            raise StageInfeasible(self.number, name, reason, saved=_saved(session.program(), state, noise))
+            saved = _saved(session.program(), states[row], noises[row])
+            raise StageInfeasible(self.number, name(row), reason, saved=saved)
         return solution
 
     def _batch(self, solutions: Sequence[Solution]) -> Batch:
