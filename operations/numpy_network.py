@@ -41,17 +41,27 @@ class NumpyNetwork:
         return {name: np.zeros((1, self.units), np.float32) for name in ("hidden", "cell") if self.cell}
 
     def __call__(self, features: Array, state: Array, memory: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
-        """Raw numbers ``(1, s)`` and the next memory from features ``(1, f)`` and the scaled state ``(1, s)``."""
+        """Raw numbers ``(1, s)`` and the next memory.
+
+        Args:
+            features: ``(T, f)``, rows in time order; all are remembered.
+            state: ``(1, s)``, scaled.
+            memory: before the first row.
+        """
         remembered: dict[str, Array] = {}
+        seen = [features[-1:], state]
         if self.cell:
             by_input, by_hidden, first, second = self.cell
-            gates = features @ by_input.T + first + memory["hidden"] @ by_hidden.T + second
-            enter, keep, candidate, leave = np.split(gates, 4, axis=1)
-            cell = _sigmoid(keep) * memory["cell"] + _sigmoid(enter) * np.tanh(candidate)
-            hidden = _sigmoid(leave) * np.tanh(cell)
+            hidden, cell, units = memory["hidden"], memory["cell"], self.units
+            for entering in features @ by_input.T + (first + second):
+                gates = entering + hidden @ by_hidden.T
+                opened = _sigmoid(gates)
+                cell = opened[:, units : 2 * units] * cell
+                cell += opened[:, :units] * np.tanh(gates[:, 2 * units : 3 * units])
+                hidden = opened[:, 3 * units :] * np.tanh(cell)
             remembered = {"hidden": hidden, "cell": cell}
-            features = np.concatenate([hidden, features], axis=1)
-        layer = np.concatenate([features, state], axis=1)
+            seen = [hidden, *seen]
+        layer = np.concatenate(seen, axis=1)
         for k, (weight, bias) in enumerate(self.layers):
             layer = (np.tanh(layer) if k else layer) @ weight.T + bias
         return layer, remembered

@@ -153,9 +153,7 @@ def _arrays(description: Mapping[str, Any], encoder: Encoder, bundle: Bundle) ->
 
     def step(observation: Observation, memory: Memory) -> tuple[Array, Memory]:
         inputs = encoder(observation)
-        raw = np.zeros((1, 0))
-        for k in range(len(inputs["state"])) if memory else [-1]:
-            raw, memory = network(inputs["features"][k:][:1], inputs["state"][k:][:1], memory)
+        raw, memory = network(inputs["features"], inputs["state"][-1:], memory)
         output: Array = raw[0]
         return output, memory
 
