@@ -196,7 +196,7 @@ def dc(context: Context) -> None:
     peer = reported(play(problem, policy, split="test", count=context.paths))
     costs, seconds = [], []
     for seed in context.seeds:
-        rule, took = trained(problem, "ddr", seed)
+        rule, took = trained(problem, "ts_ddr", seed)
         costs.append(reported(play(problem, rule, split="test", count=context.paths)))
         seconds.append(took["cpu_seconds"])
         print(f"seed {seed}: {paired(costs[-1], peer)[0]:+.3f} %, {took['cpu_seconds']:.0f} CPU s")
@@ -212,8 +212,8 @@ def baselines(context: Context) -> None:
     problem = context.problem("bolivia_dc")
     seed = context.seeds[0]
     policies = {name: make(0) for name, make in problem.baselines().items()}
-    policies |= {"sddp": cuts(problem)[0], "ts_ddr": trained(problem, "ddr", seed)[0]}
-    policies["ts_ldr"] = trained(problem, "ldr", seed)[0]
+    policies |= {"sddp": cuts(problem)[0], "ts_ddr": trained(problem, "ts_ddr", seed)[0]}
+    policies["ts_ldr"] = trained(problem, "ts_ldr", seed)[0]
     costs = {name: reported(play(problem, one, split="test", count=context.paths)) for name, one in policies.items()}
     gains = {name: -paired(cost, costs["myopic"])[0] for name, cost in costs.items() if name != "myopic"}
     for name, cost in costs.items():
@@ -229,7 +229,7 @@ def persistent(context: Context) -> None:
     peer = reported(play(problem, cuts(problem)[0], split="test", count=context.paths))
     costs = []
     for seed in context.seeds:
-        rule, _ = trained(problem, "ddr", seed)
+        rule, _ = trained(problem, "ts_ddr", seed)
         costs.append(reported(play(problem, rule, split="test", count=context.paths)))
         print(f"seed {seed}: {paired(costs[-1], peer)[0]:+.3f} %")
     mean, low, high = paired(np.mean(costs, axis=0), peer)
@@ -240,7 +240,7 @@ def ac(context: Context) -> None:
     """Policies of the linear network on the equations of alternating current."""
     linear, problem = context.problem("bolivia_dc"), context.problem("bolivia_ac")
     played = {}
-    for name, policy in (("sddp", cuts(linear)[0]), ("ts_ddr", trained(linear, "ddr", context.seeds[0])[0])):
+    for name, policy in (("sddp", cuts(linear)[0]), ("ts_ddr", trained(linear, "ts_ddr", context.seeds[0])[0])):
         policy.problem = problem
         played[name] = play(problem, policy, split="test", count=20)
         deficit = played[name].metrics["deficit_energy_mwh"].max()

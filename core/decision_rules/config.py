@@ -61,14 +61,14 @@ class ScoreSettings(Settings):
 class RuleConfig(Settings):
     """Settings of two-stage decision rules."""
 
-    encoder: int = Field(48, ge=0, description="units of the LSTM over what was seen; 0: the present stage only")
-    head: tuple[int, ...] = Field((96,), description="units of the layers between encoder, state and targets")
+    encoder: int = Field(32, ge=0, description="units of the LSTM over what was seen; 0: the present stage only")
+    head: tuple[int, ...] = Field((128, 64), description="units of the layers between encoder, state and targets")
     pretraining: PhaseSettings = Field(
-        PhaseSettings(updates=400, batch=32, learning_rate=5e-3),
+        PhaseSettings(updates=200, batch=64, learning_rate=6e-3),
         description="on the problem's differentiable cost, if it has one",
     )
     training: PhaseSettings = Field(
-        PhaseSettings(updates=600, batch=16, learning_rate=2e-3), description="on the prices of the programs"
+        PhaseSettings(updates=700, batch=64, learning_rate=6e-3), description="on the prices of the programs"
     )
     clip_norm: float = Field(10.0, gt=0, description="cap of the gradient's length, for costs of 1 per stage")
     rollout: Literal["strict", "stagewise", "windowed", "deterministic_equivalent"] = Field(
@@ -82,12 +82,19 @@ class RuleConfig(Settings):
     )
     score: ScoreSettings | None = Field(None, description="with strict targets: null, or how costs that jump are seen")
     multipliers: MultiplierSettings = MultiplierSettings()
-    validate_every: int = Field(25, ge=1, description="updates between looks at the validation paths")
+    validate_every: int = Field(50, ge=1, description="updates between looks at the validation paths")
     pretraining_share: float = Field(0.3, gt=0, lt=1, description="of a time budget that pretraining may use")
 
 
 class LinearRuleConfig(RuleConfig):
-    """The same for a linear rule."""
+    """The same for a linear rule, which bears larger steps."""
 
     encoder: int = Field(0, ge=0, le=0, description="none: the rule sees the present stage")
     head: tuple[int, ...] = Field((), max_length=0, description="none: the rule is linear")
+    pretraining: PhaseSettings = Field(
+        PhaseSettings(updates=200, batch=64, learning_rate=2e-2),
+        description="on the problem's differentiable cost, if it has one",
+    )
+    training: PhaseSettings = Field(
+        PhaseSettings(updates=700, batch=64, learning_rate=1e-2), description="on the prices of the programs"
+    )
