@@ -22,8 +22,11 @@ BATCH = 16
 """Of them, paths of an update."""
 
 UPDATES = 80
-STEP = 0.03
+STEP = 0.01
 """Of the first update, as a share of a reservoir; falls to 0."""
+
+TRIED_EVERY = 20
+"""Updates between two trials on all paths; the best curve is kept."""
 
 HEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Shares of the stored water that are tried as a start."""
@@ -57,9 +60,9 @@ def fitted_curve(case: Case, dispatch: Dispatch, multistage: Multistage, paths: 
     """
     low, room = case.hydros.min_volume, case.hydros.max_volume - case.hydros.min_volume
     stored = np.clip(_usual_storage(case, multistage, paths[: len(paths) // 2]) - low, 0.0, room)
-    starts = [height * stored for height in HEIGHTS]
-    first = min(starts, key=lambda above: cost_and_slope(case, dispatch, low + above, paths)[0])
-    share = np.divide(first, room, out=np.zeros_like(first), where=room > 0)
+    curves = [low + height * stored for height in HEIGHTS]
+    costs = [cost_and_slope(case, dispatch, curve, paths)[0] for curve in curves]
+    share = np.divide(curves[int(np.argmin(costs))] - low, room, out=np.zeros_like(stored), where=room > 0)
     mean, square = np.zeros_like(share), np.zeros_like(share)
     for update in range(UPDATES):
         batch = paths[(BATCH * update + np.arange(BATCH)) % len(paths)]
@@ -68,8 +71,10 @@ def fitted_curve(case: Case, dispatch: Dispatch, multistage: Multistage, paths: 
         size = np.sqrt(square / (1.0 - 0.99 ** (update + 1))) + 1e-9
         step = STEP * (1.0 - update / UPDATES) * mean / (1.0 - 0.9 ** (update + 1)) / size
         share = np.clip(share - step, 0.0, 1.0)
-    curves = (low + first, low + share * room)
-    return min(curves, key=lambda curve: cost_and_slope(case, dispatch, curve, paths)[0])
+        if (update + 1) % TRIED_EVERY == 0:
+            curves.append(low + share * room)
+            costs.append(cost_and_slope(case, dispatch, curves[-1], paths)[0])
+    return curves[int(np.argmin(costs))]
 
 
 def cost_and_slope(case: Case, dispatch: Dispatch, curve: Array, paths: Array) -> tuple[float, Array]:
@@ -113,10 +118,19 @@ def _wish(water: Water, aim: Array, volume: Array, inflow: Array) -> Array:
 
 
 def _usual_storage(case: Case, multistage: Multistage, paths: Array) -> Array:
-    """Mean volumes by stage of the cycle with perfect information; the last quarter, where they run dry, left out."""
-    horizon = paths.shape[1]
-    used = max(1, horizon - horizon // 4)
-    mean = best_states(multistage, paths)[:, :used].mean(axis=0)
-    season = np.arange(used) % case.cycle
-    weeks = [mean[season == week] if (season == week).any() else mean for week in range(case.cycle)]
-    return np.array([week.mean(axis=0) for week in weeks])
+    """Mean volumes by stage of the cycle with perfect information.
+
+    The last quarter of the horizon, where reservoirs run dry, counts only for stages of the cycle that no other part
+    shows; those that occur nowhere take the mean of all.
+    """
+    mean = best_states(multistage, paths).mean(axis=0)
+    horizon = len(mean)
+    season, early = np.arange(horizon) % case.cycle, np.arange(horizon) < horizon - horizon // 4
+
+    def usual(week: int) -> Array:
+        shown = season == week
+        if not shown.any():
+            return mean.mean(axis=0)
+        return mean[shown & early if (shown & early).any() else shown].mean(axis=0)
+
+    return np.array([usual(week) for week in range(case.cycle)])
