@@ -1,8 +1,8 @@
 """Settings of decision rules; free of torch."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from interlock.core.problem import MethodInfo
 from interlock.core.scenario import Settings
@@ -84,6 +84,14 @@ class RuleConfig(Settings):
     multipliers: MultiplierSettings = MultiplierSettings()
     validate_every: int = Field(50, ge=1, description="updates between looks at the validation paths")
     pretraining_share: float = Field(0.3, gt=0, lt=1, description="of a time budget that pretraining may use")
+
+    @model_validator(mode="after")
+    def _score_is_strict(self) -> Self:
+        if self.score is not None and self.rollout != "strict":
+            raise ValueError(
+                f"score is for strict targets, and rollout is {self.rollout}: set rollout to strict, or score to null"
+            )
+        return self
 
 
 class LinearRuleConfig(RuleConfig):

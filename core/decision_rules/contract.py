@@ -57,6 +57,9 @@ class StageSolver(Protocol):
 class DecisionProgram(Protocol):
     """A multistage problem as decision rules see it.
 
+    It may also have ``save_stage(stage, state, noise, target) -> str``, which writes down the program of one stage that
+    has no solution and gives the file's name, or "" if it cannot.
+
     Attributes:
         stages: number of stages T.
         initial_state: ``(s,)``.

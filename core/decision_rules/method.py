@@ -122,7 +122,7 @@ class _Training:
     def _rollout(self) -> Roll:
         config, program, network = self.config, self.program, self.policy.network
         score = config.score
-        if config.rollout == "strict" and score is not None:
+        if score is not None:
             return lambda noise, prices: mixed_rollout(
                 program, network, self.solver, noise, prices, score, self.done - self.phases[0], self.rng
             )

@@ -18,6 +18,7 @@ from torch import Tensor
 from interlock.core.decision_rules.contract import DecisionProgram, StageSolver
 from interlock.core.decision_rules.network import RuleNetwork
 from interlock.core.environment import Array
+from interlock.core.errors import StageInfeasible
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +63,20 @@ def strict_rollout(
         solver: prices the stages.
         noise: paths ``(n, T, k)``.
         multipliers: ``(m,)``, prices of the signals.
+
+    Raises:
+        StageInfeasible: a stage has no solution; names the path.
     """
     targets = targets_of(program, network, noise)
     count, stages, states = targets.shape
     end = targets.detach().numpy()
     start = starts_of(program, end)
-    priced = solver.solve(
-        np.tile(np.arange(stages), count),
-        start.reshape(-1, states),
-        noise.reshape(count * stages, -1),
-        end.reshape(-1, states),
-        multipliers,
-    )
+    stage = np.tile(np.arange(stages), count)
+    given = (stage, start.reshape(-1, states), noise.reshape(count * stages, -1), end.reshape(-1, states))
+    try:
+        priced = solver.solve(*given, multipliers)
+    except StageInfeasible as error:
+        raise _in_training(program, error, *given) from error
     gradient = priced.target_price.reshape(count, stages, states).copy()
     gradient[:, :-1] += priced.state_price.reshape(count, stages, states)[:, 1:]
     surrogate = (torch.as_tensor(gradient) * targets).sum() / count
@@ -101,6 +104,15 @@ def quick_rollout(program: DecisionProgram, network: RuleNetwork, noise: Array, 
     paths, sums = cost.reshape(count, stages).sum(dim=1), signals.reshape(count, stages, -1).sum(dim=1)
     surrogate = (paths + sums @ torch.as_tensor(multipliers)).mean()
     return Rollout(surrogate, paths.detach().numpy(), sums.detach().numpy())
+
+
+def _in_training(program: DecisionProgram, error: StageInfeasible, stage: Array, *given: Array) -> StageInfeasible:
+    """The same error in terms of paths, with the program written down if the problem can."""
+    if error.row is None:
+        return error
+    write = getattr(program, "save_stage", None)
+    saved = error.saved or ("" if write is None else write(int(stage[error.row]), *(rows[error.row] for rows in given)))
+    return StageInfeasible(error.stage, f"training path {error.row // program.stages}", error.reason, saved)
 
 
 def starts_of(program: DecisionProgram, end: Array) -> Array:

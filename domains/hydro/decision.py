@@ -25,10 +25,9 @@ from interlock.domains.hydro.case import Case
 from interlock.domains.hydro.case_file import case_from_json, case_to_json
 from interlock.domains.hydro.dispatch import Dispatch, DispatchBatch, open_dispatch
 from interlock.domains.hydro.fallback import Fallbacks
-from interlock.domains.hydro.release import DEFICIT, Plan, Release, changed_case
+from interlock.domains.hydro.release import Plan, Release, changed_case
 from interlock.domains.hydro.request import SCHEMA_VERSION, Request, parse, request_schema, sample_requests
 from interlock.domains.hydro.scenario import HydroScenario
-from interlock.domains.hydro.shedding import WithinLoad
 from interlock.domains.hydro.stage_program import LinearNetwork
 from interlock.domains.hydro.water import Water, clip_to_reach, reachable, water_of
 
@@ -44,16 +43,12 @@ REMEMBERED = 8
 
 @dataclass(frozen=True)
 class System:
-    """A case with the outages and loads of a request, ready to be dispatched.
-
-    ``within_load`` is another dispatch, in which no bus lacks more than its load; ``None`` where none is known.
-    """
+    """A case with the outages and loads of a request, ready to be dispatched."""
 
     case: Case
     dispatch: Dispatch
     release: Release
     fallbacks: Fallbacks
-    within_load: WithinLoad | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +226,6 @@ class HydroDecision:
             batch = system.dispatch.solve(stage, volume, inflow, end)
         except StageInfeasible as error:
             return Solved(None, (f"stage problem: {error}",))
-        beyond = batch.deficit[0] > np.maximum(system.case.load(request.stage), 0.0) + DEFICIT
-        if beyond.any() and system.within_load is not None:
-            batch = system.within_load.dispatch(request.stage, request.volume, request.inflow, target) or batch
         plan = Plan(
             target, batch.turbined[0], batch.spilled[0], batch.thermal[0], batch.deficit[0], float(batch.cost[0])
         )
@@ -269,7 +261,6 @@ class HydroDecision:
             open_dispatch(case, network, horizon),
             Release(case, network),
             Fallbacks(case, linear, horizon, self.cuts, self._curve),
-            WithinLoad(case, linear, horizon) if network == linear else None,
         )
 
 

@@ -144,6 +144,7 @@ class LinearDispatch:
         self.regions = Regions(program, Highs().open(program))
         loads = np.array([case.load(t) for t in range(horizon)])
         self._load, self._total = loads @ self._factors.T, loads @ self._islands.T
+        self._shed = np.maximum(loads[:, loaded], 0.0)
         self._limit = np.array([case.thermal_limit(t) for t in range(horizon)])
         worth = case.terminal_rate
         self._worth = np.where(np.arange(horizon)[:, None] == horizon - 1, worth, 0.0)
@@ -221,7 +222,7 @@ class LinearDispatch:
         least = np.minimum(thermals.min_power, limit)
         missing = np.zeros((len(stage), len(self._loaded)))
         lower = np.hstack([np.broadcast_to(hydros.min_turbine, most.shape), least, missing])
-        return lower, np.hstack([most, limit, missing + np.inf])
+        return lower, np.hstack([most, limit, self._shed[stage]])
 
     def _rows(self, stage: Array, available: Array) -> tuple[Array, Array]:
         total, load = self._total[stage], self._load[stage]

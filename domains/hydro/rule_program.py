@@ -8,6 +8,8 @@ import numpy as np
 
 from interlock.domains.hydro.case import Array, Case
 from interlock.domains.hydro.dispatch import Dispatch, Network, open_dispatch
+from interlock.domains.hydro.failures import save_stage
+from interlock.domains.hydro.stage_program import LinearNetwork
 from interlock.domains.hydro.water import full_turbining, reachable, torch_water, water_of
 
 FEATURES_BEYOND_INFLOW = 3
@@ -50,6 +52,11 @@ class HydroRules:
 
             self._operation = reachable_operation(self.water)
         return self._operation(raw, state, noise)
+
+    def save_stage(self, stage: int, state: Array, noise: Array, target: Array) -> str:
+        """Write down the linear program of a stage; the other networks do so themselves."""
+        linear: LinearNetwork = "bus1" if self.network == "bus1" else "dc"
+        return save_stage(self.case, linear, stage, state, noise, target)
 
     def solver(self) -> Dispatch:
         """Dispatch on the network."""

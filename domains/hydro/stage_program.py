@@ -9,7 +9,7 @@ With v the end volume, q turbined flow, s spilled volume, p thermal power, delta
 
 ``T`` and ``S`` say who receives turbined and spilled water in the same stage. Powers are in MW and costs in $/MWh, so
 the objective is a cost rate in $/h. Networks: ``bus1`` (one bus) and ``dc`` (angles; a branch's limit is the tighter
-one of its rate and of its largest angle difference). Deficit is allowed at every bus with load.
+one of its rate and of its largest angle difference). Deficit is allowed at every bus up to its load.
 """
 
 from collections.abc import Sequence
@@ -77,7 +77,7 @@ def linear_stage(case: Case, network: LinearNetwork, stage: int, *, last: bool =
         hydros.max_turbine,
         np.full(plants, np.inf),
         limit,
-        np.full(len(loaded), np.inf),
+        np.maximum(load[loaded], 0.0),
     ]
     names = [f"v[{name}]" for name in hydros.names] + [f"q[{name}]" for name in hydros.names]
     names += [f"s[{name}]" for name in hydros.names] + [f"p[{name}]" for name in thermals.names]

@@ -135,10 +135,11 @@ def test_water_that_must_be_kept_has_the_price_of_a_little_more(network):
 def test_terminal_value_is_earned_in_the_last_stage_only():
     case = replace(two_buses(), terminal_value=np.array([7.0]))
     dispatch = AcDispatch(case, 2)
+    worth = 7.0 / case.stage_hours  # money per hm3, in the unit of costs
     two = np.array([[0.5], [0.5]])
     found = dispatch.solve(np.array([0, 1]), two, np.full((2, 1), 10.0), two)
-    assert found.cost[0] - found.cost[1] == pytest.approx(3.5)
-    assert found.target_price[0, 0] - found.target_price[1, 0] == pytest.approx(7.0)
+    assert found.cost[0] - found.cost[1] == pytest.approx(0.5 * worth)
+    assert found.target_price[0, 0] - found.target_price[1, 0] == pytest.approx(worth)
 
 
 def test_branch_powers_against_kirchhoff():

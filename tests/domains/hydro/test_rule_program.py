@@ -1,11 +1,15 @@
 """Decision rules on hydrothermal dispatch: gradients against differences, the quick cost against the programs."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from interlock.core.decision_rules.network import RuleNetwork
 from interlock.core.decision_rules.strict import Rollout, quick_rollout, starts_of, strict_rollout, targets_of
+from interlock.core.errors import StageInfeasible
 from interlock.domains.hydro.case import Case
 from interlock.domains.hydro.dispatch import LinearDispatch
 from interlock.domains.hydro.generators import make_case
@@ -91,3 +95,17 @@ def test_features_know_nothing_later() -> None:
     changed = noise.copy()
     changed[:, 12:] += 1.0
     np.testing.assert_array_equal(program.features(noise)[:, :12], program.features(changed)[:, :12])
+
+
+def test_a_stage_without_a_solution_is_named_and_written_down() -> None:
+    """Units that must run at a power beyond all load."""
+    case = make_case(4, seed=1)
+    must_run = replace(case.thermals, min_power=case.thermals.max_power)
+    stuck = replace(case, thermals=must_run, buses=replace(case.buses, load=0.01 * case.buses.load))
+    program = rules(stuck, "dc")
+    noise = program.paths(2, np.random.default_rng(1))
+    with pytest.raises(StageInfeasible, match=r"stage \d+, training path \d") as caught:
+        strict_rollout(program, network_of(program, 0), program.solver(), noise, np.zeros(1))
+    written = Path(caught.value.saved)
+    assert "water[" in written.read_text()
+    written.unlink()
