@@ -94,10 +94,12 @@ class Regions:
         used, times = np.unique(region[region >= 0], return_counts=True)
         for index, more in zip(used, times, strict=True):
             self.counts[index] += int(more)
-        found = np.maximum(region, 0)
-        missing = region < 0
-        x[missing] = np.nan
-        row_duals, reduced_costs = self._row_duals[found], self._reduced_costs[found]
+        solved = region >= 0
+        x[~solved] = np.nan
+        row_duals = np.full((count, len(self._rows)), np.nan)
+        reduced_costs = np.full((count, len(self._columns)), np.nan)
+        row_duals[solved] = self._row_duals[region[solved]]
+        reduced_costs[solved] = self._reduced_costs[region[solved]]
         return Batch(x @ self.cost, x, row_duals, reduced_costs, failed)
 
     def state(self) -> dict[str, Array]:

@@ -109,3 +109,12 @@ def test_restored_regions_go_on_as_the_others() -> None:
     np.testing.assert_array_equal(one.x, other.x)
     np.testing.assert_array_equal(one.row_duals, other.row_duals)
     np.testing.assert_array_equal(first.state()["bases"], second.state()["bases"])
+
+
+def test_nothing_is_known_where_no_program_has_a_solution() -> None:
+    program, rng = family(4)
+    lower, upper, row_lower, row_upper = bounds(program, rng, 3)
+    row_lower[:, 0] = row_upper[:, 0] = 1e3
+    batch = Regions(program, Highs().open(program)).solve(lower, upper, row_lower, row_upper)
+    assert set(batch.failed) == {0, 1, 2}
+    assert np.isnan(batch.row_duals).all()
