@@ -120,6 +120,16 @@ def test_a_users_preset(write):
     assert (method.preset, method.config.generations, method.config.candidates) == ("quick", 2, 10)
 
 
+def test_a_score_function_beside_soft_targets_is_refused():
+    for rollout in ("stagewise", "windowed", "deterministic_equivalent"):
+        with pytest.raises(BadInput) as caught:
+            loading.load_method(PACKING, "ts_ddr", {"score": {}}, [f"rollout={rollout}"])
+        (problem,) = caught.value.problems
+        assert f"score is for strict targets, and rollout is {rollout}: set rollout to strict" in problem
+    assert loading.load_method(PACKING, "ts_ddr", {"score": {}}).config.score.begin == 200
+    assert loading.load_method(PACKING, "ts_ddr", None, ["rollout=windowed"]).config.score is None
+
+
 def test_methods_that_are_wrong(write):
     with pytest.raises(UsageError, match="no method preset 'cross_entrpy', did you mean 'cross_entropy'"):
         loading.load_method(PACKING, "cross_entrpy")
