@@ -53,14 +53,15 @@ class NetworkPolicy:
 
     @property
     def unbundled(self) -> str | None:
-        """Why no bundle can hold this network, ``None`` if one can: bundles score discrete actions, request by request.
+        """Why no bundle can hold this network, ``None`` if one can: of actor-critic networks, those that score actions.
 
-        ``export_scorer`` writes such a network nevertheless, for whoever feeds it the memory or takes its numbers.
+        A bundle scores discrete actions request by request; recurrent decision rules are bundled in a way of their own.
+        ``export_scorer`` writes any network, for whoever feeds it the memory or takes its numbers.
         """
         if not self.network.memory and self.head.kind == "categorical":
             return None
         found = f"a {self.head.kind} head" + (" and a memory" if self.network.memory else "")
-        return f"bundles hold memoryless policies with discrete actions so far, this one has {found}"
+        return f"actor-critic networks with a memory or without discrete actions are not bundled yet: this has {found}"
 
     def inputs(self, observation: Observation) -> dict[str, Tensor]:
         """Arguments of the network, without memory."""
