@@ -103,8 +103,9 @@ class DecisionContract(Protocol):
 class VectorContract(DecisionContract, Protocol):
     """A contract whose actions are vectors of numbers, decided by a policy that may have a memory.
 
-    What a ``DecisionContract`` calls scores is then the policy's output, a vector. The memory travels in the request's
-    and the answer's entry ``hidden_state`` (see ``hidden_state_schema``), or is built up again from a history.
+    What a ``DecisionContract`` calls scores is then the policy's output, a vector with as many numbers as an action of
+    the environment. The memory travels in the request's and the answer's entry ``hidden_state`` (see
+    ``hidden_state_schema``), or is built up again from a history.
     """
 
     def propose(self, request: Any, output: Array) -> Any | None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from interlock.core.decision import decides_vectors
 from interlock.core.environment import Array, BatchEnvironment, Observation, Step
 from interlock.core.errors import MissingExtra
 from interlock.core.evaluation.evidence import measure_constraints
@@ -386,7 +387,10 @@ def check_encoders(problem: Problem, instances: int) -> None:
 
 
 def check_decision(problem: Problem, instances: int) -> None:
-    """Sample requests fit the schemas and parse; check, mask, projection and fallbacks agree on what is feasible."""
+    """Sample requests fit the schemas and parse; check, mask, projection and fallbacks agree on what is feasible.
+
+    A vector contract projects outputs that have as many numbers as an action of the environment.
+    """
     try:
         import jsonschema
     except ImportError as error:
@@ -402,18 +406,33 @@ def check_decision(problem: Problem, instances: int) -> None:
     assert samples == contract.sample_requests(instances, 5), "sample requests do not repeat from the same seed"
     assert len(samples) == instances, f"{len(samples)} sample requests instead of {instances}"
     rng = np.random.default_rng(6)
+    numbers = int(np.prod(_environment(problem, 1).action_space.shape or 1))
     for number, sample in enumerate(samples):
         errors = [error.message for error in checker(contract.request_schema()).iter_errors(sample)]
         assert not errors, f"sample request {number} does not fit the request schema: {errors[0]}"
-        request = contract.parse(json.loads(json.dumps(sample)))
-        _check_feasibility(contract, request, f"sample request {number}", rng)
+        request, where = contract.parse(json.loads(json.dumps(sample))), f"sample request {number}"
+        view = contract.observation(request)
+        if MASK in view:
+            _check_choices(contract, request, view[MASK][0], where, rng)
+        elif decides_vectors(contract):
+            _check_projection(contract, request, 3.0 * rng.normal(size=numbers), where)
+        for name, rule in contract.fallbacks().items():
+            action = rule(request)
+            assert action is None or contract.check(request, action).feasible, f"{where}: fallback {name} is infeasible"
 
 
-def _check_feasibility(contract: Any, request: Any, where: str, rng: np.random.Generator) -> None:
-    view = contract.observation(request)
-    if MASK not in view:
+def _check_projection(contract: Any, request: Any, output: Array, where: str) -> None:
+    action = contract.project(request, output)
+    if action is None:
+        json.dumps(contract.refuse(request), allow_nan=False)
         return
-    mask = view[MASK][0]
+    verdict = contract.check(request, action)
+    assert verdict.feasible == (not verdict.violations), f"{where}: verdict and violations disagree"
+    assert verdict.feasible, f"{where}: project gives what check refuses: {', '.join(verdict.violations)}"
+    json.dumps(contract.answer(request, action, output), allow_nan=False)
+
+
+def _check_choices(contract: Any, request: Any, mask: Array, where: str, rng: np.random.Generator) -> None:
     tried = rng.permutation(len(mask))[:50]
     for action in (int(a) for a in tried):
         verdict = contract.check(request, action)
@@ -434,9 +453,6 @@ def _check_feasibility(contract: Any, request: Any, where: str, rng: np.random.G
     else:
         assert contract.project(request, scores) is None, f"{where}: project gives an action where none is feasible"
         json.dumps(contract.refuse(request), allow_nan=False)
-    for name, rule in contract.fallbacks().items():
-        action = rule(request)
-        assert action is None or contract.check(request, action).feasible, f"{where}: fallback {name} is infeasible"
 
 
 def check_scenario(problem: Problem, instances: int) -> None:

@@ -218,6 +218,36 @@ def test_decisions_are_checked() -> None:
     fails("decision", loose, "JSON serializable")
 
 
+class TinyVector(TinyDecision):
+    """Orders follow from a number; nothing is masked."""
+
+    def observation(self, request: Any) -> dict[str, np.ndarray]:
+        view = TinyDecision.observation(self, request)
+        return {name: values for name, values in view.items() if name != "action_mask"}
+
+    def propose(self, request: Any, output: np.ndarray) -> int:
+        (number,) = output
+        return round(float(number))
+
+    def project(self, request: Any, output: np.ndarray) -> int:
+        return int(np.clip(self.propose(request, output), 0, CAPACITY - request["stock"]))
+
+
+def test_decisions_by_vectors_are_checked() -> None:
+    def with_vectors(**changes: Any) -> TinyProblem:
+        contract = type("BrokenVector", (TinyVector,), changes)
+        return broken(decision=lambda self: contract())
+
+    CHECKS["decision"](with_vectors(), 20)
+    unprojected = with_vectors(project=lambda self, request, output: self.propose(request, output))
+    fails("decision", unprojected, "project gives what check refuses: .* pieces too many")
+    CHECKS["decision"](with_vectors(project=lambda self, request, output: None), 20)
+    hasty = with_vectors(fallbacks=lambda self: {"three": lambda request: 3})
+    fails("decision", hasty, "fallback three is infeasible")
+    loose = with_vectors(answer=lambda self, request, action, scores: {"order": np.int64(1)})
+    fails("decision", loose, "JSON serializable")
+
+
 class Secretive(Scenario):
     secret: int = Field(1, exclude=True)
 
