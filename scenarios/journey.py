@@ -322,10 +322,16 @@ def copy_results(folder: RunFolder, target: Path) -> None:
 
 
 def result(folder: RunFolder, evidence: Evidence | None) -> dict[str, Any]:
-    """The object that ``--json`` prints."""
+    """The object that ``--json`` prints: the run, ``policies`` and ``bounds`` by name, and ``warnings``.
+
+    Warnings are what a reader of the figures has to know, notes about the data included, then what training and export
+    had to say; one sentence each.
+    """
     record = folder.record
     head = {name: record[name] for name in ("domain", "scenario")} | {"run": folder.id, "seconds": record["seconds"]}
-    return head | (evidence.to_json() if evidence is not None else {"policies": {}, "bounds": {}})
+    figures = evidence.to_json() if evidence is not None else {"policies": {}, "bounds": {}}
+    told = (*(evidence.warnings if evidence is not None else ()), *record["warnings"])
+    return head | figures | {"warnings": list(dict.fromkeys(told))}
 
 
 def write_report(folder: RunFolder, path: Path, problem: Problem) -> None:

@@ -129,7 +129,8 @@ def test_compare_prints_one_object_and_keeps_a_run(cli):
     done = cli("bin_packing", "compare", "tiny-3", *QUICK, "--json", "--out", "results")
     assert done.code == 0, done.err
     found = done.json()
-    assert list(found) == ["domain", "scenario", "run", "seconds", "policies", "bounds"]
+    assert list(found) == ["domain", "scenario", "run", "seconds", "policies", "bounds", "warnings"]
+    assert found["warnings"] == json.loads((cli.folder / "results" / "evidence.json").read_text())["warnings"]
     assert set(found["policies"]) == {"linear12", "hm_min", "dbl", "first_fit", "random"}
     for entry in found["policies"].values():
         assert {"objective", "constraints", "metrics", "decision_ms"} <= set(entry)
@@ -180,7 +181,7 @@ def test_train_then_evaluate_compare_and_export(cli):
     assert trained.code == 0, trained.err
     run = trained.json()["run"]
     assert run.startswith("tiny_3-cross_entropy-s0-")
-    assert trained.json()["policies"] == {}
+    assert (trained.json()["policies"], trained.json()["warnings"]) == ({}, [])
 
     one = cli("bin_packing", "evaluate", "tiny_3", "--policy", run, *QUICK, "--json")
     (figures,) = one.json()["policies"].values()

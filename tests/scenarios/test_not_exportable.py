@@ -43,6 +43,8 @@ def test_a_randomised_policy_is_compared_and_reported_without_a_bundle(tmp_path,
     assert f"warning: {warning}" in shown.err
     assert [told for told in record["warnings"] if told.startswith(warning)], record["warnings"]
     assert "mask_ppo" in json.loads(shown.out)["policies"]
+    (told,) = [text for text in json.loads(shown.out)["warnings"] if text.startswith("no bundle")]
+    assert told in record["warnings"]
     assert (folder / "report.html").is_file()
     assert not [path for path in folder.iterdir() if "bundle" in path.name]
     assert sorted(path.name for path in (tmp_path / "results").iterdir()) == [

@@ -43,6 +43,13 @@ def test_bounds_of_the_toy_in_the_json(cli, settings, value):
     assert json.loads((run / "run.json").read_text())["verb"] == "sddp"
 
 
+def test_notes_about_the_data_are_in_the_json(cli):
+    done = cli("hydro", "compare", "toy", "--set", "inflows.process=persistent", *FEW, "--json")
+    assert done.code == 0, done.err
+    (note,) = [text for text in done.json()["warnings"] if text.startswith("cuts and plans take inflows")]
+    assert note.endswith("here they are persistent: such cuts prove no bound here")
+
+
 def test_a_carried_bound_can_be_the_reference_and_a_policy_refuses_another_system(cli):
     done = cli("hydro", "sddp", "toy", *FEW, "--set", "evaluation.reference_bound=sddp", "--json")
     assert done.code == 0, done.err
