@@ -145,7 +145,7 @@ def toy(context: Context) -> None:
     """The bound of SDDP against the program over the tree of all paths."""
     for row, horizon in (("toy_3", 3), ("toy_4", 4)):
         problem = context.problem("toy", f"horizon={horizon}")
-        policy, _ = trained(problem, "sddp", iterations=60)
+        policy, _ = trained(problem, "sddp", iterations=100)
         exact = float(problem.bounds()["extensive_form"].compute("test", 2))
         bound = float(policy.description["bound"])
         print(f"toy, {horizon} stages: {bound:.4f}, tree {exact:.4f}")

@@ -64,11 +64,11 @@ class RuleConfig(Settings):
     encoder: int = Field(32, ge=0, description="units of the LSTM over what was seen; 0: the present stage only")
     head: tuple[int, ...] = Field((128, 64), description="units of the layers between encoder, state and targets")
     pretraining: PhaseSettings = Field(
-        PhaseSettings(updates=200, batch=64, learning_rate=6e-3),
+        PhaseSettings(updates=200, batch=64, learning_rate=7e-3),
         description="on the problem's differentiable cost, if it has one",
     )
     training: PhaseSettings = Field(
-        PhaseSettings(updates=700, batch=64, learning_rate=6e-3), description="on the prices of the programs"
+        PhaseSettings(updates=1200, batch=64, learning_rate=7e-3), description="on the prices of the programs"
     )
     clip_norm: float = Field(10.0, gt=0, description="cap of the gradient's length, for costs of 1 per stage")
     rollout: Literal["strict", "stagewise", "windowed", "deterministic_equivalent"] = Field(
