@@ -60,6 +60,15 @@ class SavedPolicy(Policy, Protocol):
         ...
 
 
+@runtime_checkable
+class FallbackPolicy(Policy, Protocol):
+    """A policy that a fallback rule in another policy's bundle can decide by."""
+
+    def bundle_assets(self) -> Mapping[str, bytes]:
+        """Files for that bundle, by the names under which the domain's contract looks for them."""
+        ...
+
+
 class FunctionPolicy:
     """A memoryless policy from a function ``(observation, rng) -> actions``.
 

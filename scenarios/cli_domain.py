@@ -321,6 +321,12 @@ def export(
     out: Annotated[
         str, typer.Option("--out", "-o", metavar="BUNDLE", help="folder to write (default: in the run)")
     ] = "",
+    fallback: Annotated[
+        str,
+        typer.Option(
+            "--fallback", metavar="RUN", help="run, say of sddp, that a fallback rule of the bundle decides by"
+        ),
+    ] = "",
     store: Store = "",
     as_json: Json = False,
 ) -> None:
@@ -330,6 +336,6 @@ def export(
     screen = Screen(as_json=as_json)
     stored, problem = cli_runs.stored(context.obj, run, store, with_data=False)
     path = Path(out) if out else stored.path / "bundle"
-    journey.write_bundle(stored, path, problem)
+    journey.write_bundle(stored, path, problem, fallback)
     screen.result({"domain": context.obj.name, "run": stored.id, "bundle": str(path)})
     screen.say(f"bundle: {path}")

@@ -51,7 +51,8 @@ def write_bundle(
 
     Raises:
         NotExportable: no bundle can hold this policy.
-        UsageError: it is not one that could be saved, or something that is not a bundle has the name.
+        UsageError: it is not one that could be saved, the contract takes no files, or something that is not a bundle
+            has the name.
         InterlockError: the bundle does not decide like the policy; nothing was written.
     """
     from interlock.core.decision import carries_files
@@ -67,11 +68,13 @@ def write_bundle(
     unbundled: str | None = getattr(policy, "unbundled", None)
     if unbundled is not None:
         raise NotExportable(unbundled)
+    contract = problem.decision()
+    if assets and not carries_files(contract):
+        raise UsageError(f"bundles of {problem.scenario.domain} take no further files: {', '.join(assets)}")
     path = Path(folder).resolve()
     zipped = path.suffix == ".zip"
     _check_target(path, zipped=zipped)
     path.parent.mkdir(parents=True, exist_ok=True)
-    contract = problem.decision()
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp") as temporary:
         draft = Path(temporary) / "bundle"
         draft.mkdir()

@@ -22,7 +22,15 @@ from interlock.core.problem import DomainInfo, MethodInfo, Verb
 from interlock.scenarios import machine, plugins
 from interlock.scenarios.files import check_folder, sha256_of, write_bytes, write_folder, write_text
 from interlock.scenarios.loading import Method
-from interlock.scenarios.policies import LAST_FOLDER, chosen, load_policy, named_policy, needing, policies_of
+from interlock.scenarios.policies import (
+    LAST_FOLDER,
+    chosen,
+    fallback_assets,
+    load_policy,
+    named_policy,
+    needing,
+    policies_of,
+)
 from interlock.scenarios.screen import Screen
 from interlock.scenarios.store import RunFolder, RunStore
 
@@ -353,8 +361,8 @@ def write_report(folder: RunFolder, path: Path, problem: Problem) -> None:
     )
 
 
-def write_bundle(folder: RunFolder, path: Path, problem: Problem) -> None:
-    """The bundle of a run's policy, for operations.
+def write_bundle(folder: RunFolder, path: Path, problem: Problem, fallback: str = "") -> None:
+    """The bundle of a run's policy, for operations; ``fallback`` names a policy that a fallback rule shall decide by.
 
     Raises:
         UsageError: the run has no policy; ``NotExportable`` if it has one that no bundle can hold.
@@ -368,9 +376,10 @@ def write_bundle(folder: RunFolder, path: Path, problem: Problem) -> None:
     summary: dict[str, Any] = {}
     if (folder.path / "evidence.json").is_file():
         summary = evidence_of(folder).to_json()
+    assets = fallback_assets(fallback, problem, RunStore(folder.path.parent)) if fallback else {}
     with needing(plugins.load("methods", folder.record["method_plugin"]), "export"):
         export.write_bundle(
-            path, problem=problem, policy=policy, run_info=dict(folder.record), evidence_summary=summary
+            path, problem=problem, policy=policy, run_info=dict(folder.record), evidence_summary=summary, assets=assets
         )
 
 

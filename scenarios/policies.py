@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,6 +108,24 @@ def named_policy(reference: str, problem: Problem, store: RunStore) -> tuple[str
         names = ", ".join(baselines)
         raise UsageError(f"there is no policy {reference!r}{near}; baselines: {names}; otherwise name a run") from error
     return _table_name(run, problem), load_policy(run, problem)
+
+
+def fallback_assets(reference: str, problem: Problem, store: RunStore) -> Mapping[str, bytes]:
+    """Files by which a bundle's fallback rules can decide like a policy; arguments as ``named_policy``.
+
+    Raises:
+        UsageError: nothing is called so, or no fallback rule can decide by that policy.
+        BadInput: the policy was made for another problem.
+    """
+    from interlock.core.policy import FallbackPolicy
+
+    name, policy = named_policy(reference, problem, store)
+    if isinstance(policy, FallbackPolicy):
+        return policy.bundle_assets()
+    raise UsageError(
+        f"--fallback {reference}: no fallback rule can decide by policy {name}: it has no `bundle_assets` "
+        "(a policy of method sddp has)"
+    )
 
 
 def _table_name(run: RunFolder, problem: Problem) -> str:

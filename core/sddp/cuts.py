@@ -15,6 +15,8 @@ from interlock.core.multistage.stage import LinearStage, Multistage
 
 CUT_FORMAT = 1
 """Version of the cut files; a file of another version is refused."""
+CUT_FILE = "cuts.safetensors"
+"""Name of the file of cuts, in a folder of its own or in a bundle."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,13 @@ class Cuts:
     def arrays(self) -> dict[str, Array]:
         """By name, for files and checkpoints."""
         return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+
+    def to_bytes(self) -> bytes:
+        """The content of ``CUT_FILE``."""
+        from safetensors.numpy import save
+
+        content: bytes = save({name: np.ascontiguousarray(array) for name, array in self.arrays().items()})
+        return content
 
 
 def joined(parts: Iterable[Cuts]) -> Cuts:
@@ -102,9 +111,7 @@ def problem_hash(problem: Multistage) -> str:
 
 def save_cuts(folder: Path, cuts: Cuts, problem: Multistage, description: dict[str, Any] | None = None) -> None:
     """Write ``cuts.safetensors`` and ``cuts.json`` into an existing folder."""
-    from safetensors.numpy import save_file
-
-    save_file({name: np.ascontiguousarray(array) for name, array in cuts.arrays().items()}, folder / "cuts.safetensors")
+    (folder / CUT_FILE).write_bytes(cuts.to_bytes())
     about = {
         "format": CUT_FORMAT,
         "problem": problem_hash(problem),
@@ -126,7 +133,7 @@ def load_cuts(folder: Path, problem: Multistage) -> tuple[Cuts, dict[str, Any]]:
 
     try:
         about: dict[str, Any] = json.loads((folder / "cuts.json").read_text(encoding="utf-8"))
-        cuts = Cuts(**load_file(folder / "cuts.safetensors"))
+        cuts = Cuts(**load_file(folder / CUT_FILE))
         written, made_for = about["format"], about["problem"]
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         raise BadInput(str(folder), [f"not a readable folder of cuts: {error}"]) from error

@@ -18,7 +18,7 @@ from interlock.core.policy import load_arrays, save_arrays
 from interlock.core.problem import Bound, MethodInfo, Problem
 from interlock.core.scenario import Settings
 from interlock.core.sddp.checkpoint import from_checkpoint, to_checkpoint
-from interlock.core.sddp.cuts import Cuts, check_hash, problem_hash
+from interlock.core.sddp.cuts import CUT_FILE, Cuts, check_hash, problem_hash
 from interlock.core.sddp.model import StageModel, stage_models
 from interlock.core.sddp.risk import Risk
 from interlock.core.sddp.simulation import sample_paths, simulate
@@ -45,7 +45,10 @@ METHOD = MethodInfo(
     bounds=("sddp",),
 )
 
-UNBUNDLED = "it solves a stage program with its own cuts at every decision, and a bundle holds no such policy alone"
+UNBUNDLED = (
+    "it solves a stage program with its own cuts at every decision, and a bundle holds no such policy alone; "
+    "`export RUN --fallback` puts its cuts beside another policy"
+)
 
 
 @runtime_checkable
@@ -179,6 +182,10 @@ class SddpPolicy:
             NotExportable: always.
         """
         raise NotExportable(UNBUNDLED)
+
+    def bundle_assets(self) -> dict[str, bytes]:
+        """The cuts, for the fallback rule of another policy's bundle; ``load`` saw that they are of its problem."""
+        return {CUT_FILE: self._cuts.to_bytes()}
 
 
 def train(problem: Problem, config: SddpConfig, run: Run) -> SddpPolicy:

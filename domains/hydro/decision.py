@@ -18,7 +18,7 @@ from interlock.core.errors import BadInput, StageInfeasible
 from interlock.core.policy import Encoder
 from interlock.core.problem import Field
 from interlock.core.request import schema_fields, shown
-from interlock.core.sddp.cuts import Cuts
+from interlock.core.sddp.cuts import CUT_FILE, Cuts
 from interlock.domains.hydro import encoders
 from interlock.domains.hydro.answer import answer_of, answer_schema
 from interlock.domains.hydro.case import Case
@@ -31,8 +31,8 @@ from interlock.domains.hydro.scenario import HydroScenario
 from interlock.domains.hydro.stage_program import LinearNetwork
 from interlock.domains.hydro.water import Water, clip_to_reach, reachable, water_of
 
-CASE, CURVE, CUTS = "case.json", "rule_curve.json", "cuts.safetensors"
-"""Names of the assets; the last two are optional."""
+CASE, CURVE = "case.json", "rule_curve.json"
+"""Names of the assets beside ``CUT_FILE``; only the system must be there."""
 NO_SHEDDING = np.array([1e5])
 """$/MWh on top of the cost of a deficit, where the question is how little is possible."""
 EXTREME = 50.0
@@ -199,9 +199,7 @@ class HydroDecision:
         if self._curve is not None:
             files[CURVE] = _json(self._curve.tolist())
         if self.cuts is not None:
-            from safetensors.numpy import save
-
-            files[CUTS] = save({name: np.ascontiguousarray(part) for name, part in self.cuts.arrays().items()})
+            files[CUT_FILE] = self.cuts.to_bytes()
         return files
 
     @cached_property
@@ -295,7 +293,7 @@ def _from_assets(scenario: HydroScenario, assets: Mapping[str, bytes]) -> HydroD
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    problems = [f"{name}: no asset of domain hydro" for name in sorted(set(assets) - {CASE, CURVE, CUTS})]
+    problems = [f"{name}: no asset of domain hydro" for name in sorted(set(assets) - {CASE, CURVE, CUT_FILE})]
     if CASE not in assets:
         raise BadInput("assets", [f"{CASE}: missing", *problems])
     case = case_from_json(_loaded(CASE, assets[CASE]))
@@ -305,13 +303,13 @@ def _from_assets(scenario: HydroScenario, assets: Mapping[str, bytes]) -> HydroD
         curve = np.array(_loaded(CURVE, assets[CURVE]), float)
         if curve.ndim != 2 or curve.shape[1] != plants or not np.isfinite(curve).all():
             problems.append(f"{CURVE}: expected rows of {plants} volumes in hm3")
-    if CUTS in assets:
+    if CUT_FILE in assets:
         try:
-            cuts = Cuts(**load(assets[CUTS]))
+            cuts = Cuts(**load(assets[CUT_FILE]))
             if cuts.slopes.shape != (len(cuts), plants) or not np.isin(cuts.stage, np.arange(scenario.horizon)).all():
-                problems.append(f"{CUTS}: cuts of other plants or of more than {scenario.horizon} stages")
+                problems.append(f"{CUT_FILE}: cuts of other plants or of more than {scenario.horizon} stages")
         except (SafetensorError, TypeError, ValueError, KeyError) as error:
-            problems.append(f"{CUTS}: not a file of cuts: {error}")
+            problems.append(f"{CUT_FILE}: not a file of cuts: {error}")
     if problems:
         raise BadInput("assets", problems)
     return HydroDecision(scenario, case, cuts=cuts, curve=None if curve is None else lambda: curve)
