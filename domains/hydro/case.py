@@ -27,6 +27,8 @@ class Hydros:
         min_turbine: m3/s.
         max_turbine: m3/s; the electrical limit of the unit is already in it.
         production: MW per m3/s.
+        min_reactive: MVAr, ``-inf`` for no limit.
+        max_reactive: MVAr, ``inf`` for no limit.
         cost: $/MWh.
         turbined_to: bool ``(n, n)``; who receives the turbined water in the same stage.
         spilled_to: bool ``(n, n)``; who receives the spilled water.
@@ -40,6 +42,8 @@ class Hydros:
     min_turbine: Array
     max_turbine: Array
     production: Array
+    min_reactive: Array
+    max_reactive: Array
     cost: Array
     turbined_to: Array
     spilled_to: Array
@@ -54,8 +58,8 @@ class Thermals:
         bus: int, index of the bus.
         min_power: MW.
         max_power: MW.
-        min_reactive: MVAr.
-        max_reactive: MVAr.
+        min_reactive: MVAr, ``-inf`` for no limit.
+        max_reactive: MVAr, ``inf`` for no limit.
         cost: $/MWh.
     """
 

@@ -21,7 +21,7 @@ _COMPLEX = ("start_shunt", "end_shunt")
 
 
 def case_to_json(case: Case) -> dict[str, Any]:
-    """Every value of a system, JSON-ready; complex numbers as pairs, no limit (``inf``) as ``null``."""
+    """Every value of a system, JSON-ready; complex numbers as pairs, no limit (infinite) as ``null``."""
     values: dict[str, Any] = {}
     for name in _fields(Case):
         value = getattr(case, name)
@@ -151,7 +151,8 @@ def _array(place: str, value: Any, kind: type, problems: list[str], shape: tuple
     """An array of a shape (-1: any length); zeros of that shape, and a problem, where it is not one."""
     wanted = " x ".join("n" if size < 0 else str(size) for size in shape)
     if kind is float and isinstance(value, list):
-        value = [np.inf if entry is None else entry for entry in value]
+        none = -np.inf if ".min_" in place else np.inf
+        value = [none if entry is None else entry for entry in value]
     try:
         array: Array = np.array(value, kind) if np.size(value) else np.zeros([max(0, size) for size in shape], kind)
     except (TypeError, ValueError):
@@ -185,9 +186,10 @@ def _files(case: Case) -> dict[str, str]:
     electrical = [_electrical(rho, flow) for rho, flow in zip(hydros.production, hydros.max_turbine, strict=True)]
     generators = [
         *_rows(np.arange(units) + 1, thermals.names, ["thermal"] * units, thermals.bus + 1, thermals.min_power,
-               thermals.max_power, thermals.min_reactive, thermals.max_reactive, thermals.cost, [1] * units),
+               thermals.max_power, _limits(thermals.min_reactive), _limits(thermals.max_reactive), thermals.cost,
+               [1] * units),
         *_rows(np.arange(plants) + units + 1, hydros.names, ["hydro"] * plants, hydros.bus + 1, [0.0] * plants,
-               electrical, [0.0] * plants, [0.0] * plants, hydros.cost, [1] * plants),
+               electrical, _limits(hydros.min_reactive), _limits(hydros.max_reactive), hydros.cost, [1] * plants),
     ]  # fmt: skip
     below = [
         [";".join(map(str, np.flatnonzero(row) + 1)) for row in to] for to in (hydros.turbined_to, hydros.spilled_to)
@@ -215,8 +217,8 @@ def _files(case: Case) -> dict[str, str]:
             _rows(np.arange(len(branches.names)) + 1, branches.names, branches.start + 1, branches.end + 1,
                   branches.resistance, branches.reactance, branches.start_shunt.real, branches.start_shunt.imag,
                   branches.end_shunt.real, branches.end_shunt.imag,
-                  [rate if np.isfinite(rate) else "" for rate in branches.rate.tolist()], branches.tap,
-                  branches.shift, branches.min_angle, branches.max_angle, [1] * len(branches.names)),
+                  _limits(branches.rate), branches.tap, branches.shift, branches.min_angle, branches.max_angle,
+                  [1] * len(branches.names)),
         ),
         "inflows.csv": _inflows(case.inflows),
         "scenarioprobability.csv": table_text(
@@ -248,6 +250,11 @@ def _electrical(production: float, flow: float) -> float:
     while production > 0 and power / production < flow:
         power = float(np.nextafter(power, np.inf))
     return float(power)
+
+
+def _limits(values: Array) -> list[Any]:
+    """Numbers, and nothing where there is no limit."""
+    return [value if np.isfinite(value) else "" for value in values.tolist()]
 
 
 def _rows(*columns: Any) -> Iterable[Sequence[Any]]:

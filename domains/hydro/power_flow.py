@@ -69,12 +69,13 @@ def reactive_load(case: Case, stage: int) -> Array:
 def reactive_range(case: Case, stage: int) -> tuple[Array, Array]:
     """Least and largest MVAr that the plants of every bus give together in a stage (from 0), ``(buses,)`` each.
 
-    Hydro plants give what is asked of them; thermal units in an outage give nothing.
+    They give it whatever active power they give; thermal units in an outage give nothing.
     """
-    thermals, buses = case.thermals, len(case.buses.names)
+    hydros, thermals, buses = case.hydros, case.thermals, len(case.buses.names)
     running = (case.thermal_limit(stage) > 0) | (thermals.max_power <= 0)
     least, most = np.zeros(buses), np.zeros(buses)
     np.add.at(least, thermals.bus, np.where(running, thermals.min_reactive, 0.0))
     np.add.at(most, thermals.bus, np.where(running, thermals.max_reactive, 0.0))
-    least[case.hydros.bus], most[case.hydros.bus] = -np.inf, np.inf
+    np.add.at(least, hydros.bus, hydros.min_reactive)
+    np.add.at(most, hydros.bus, hydros.max_reactive)
     return least, most

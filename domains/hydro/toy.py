@@ -31,6 +31,8 @@ def toy_case() -> Case:
             min_turbine=np.array([0.0]),
             max_turbine=np.array([80.0]),
             production=np.array([1.0]),
+            min_reactive=np.array([-10_000.0]),
+            max_reactive=np.array([10_000.0]),
             cost=np.array([0.0]),
             turbined_to=np.zeros((1, 1), bool),
             spilled_to=np.zeros((1, 1), bool),

@@ -249,6 +249,11 @@ def _hydros(
         if 0 <= place != bus[k] >= 0:
             table.wrong(k, "bus", f"the bus of its generator, {list(bus_places)[bus[k]]}")
     least, most = _turbine_limits(table, generators, unit, production)
+    least_reactive, most_reactive, cost = np.zeros((3, len(table)))
+    if len(generators.on):
+        on, cost = generators.on[unit], generators.cost[unit]
+        least_reactive = np.where(on, generators.min_reactive[unit], 0.0)
+        most_reactive = np.where(on, generators.max_reactive[unit], 0.0)
     return Hydros(
         names=table.names("name", "H"),
         bus=bus,
@@ -258,7 +263,9 @@ def _hydros(
         min_turbine=least,
         max_turbine=most,
         production=production,
-        cost=generators.cost[unit] if len(generators.cost) else np.zeros(len(table)),
+        min_reactive=least_reactive,
+        max_reactive=most_reactive,
+        cost=cost,
         turbined_to=_links(table, "downstream_turbined"),
         spilled_to=_links(table, "downstream_spilled"),
     )

@@ -29,8 +29,16 @@ def full_case() -> Case:
     chances = rng.dirichlet(np.ones(15), 48)
     rate = case.branches.rate.copy()
     rate[0] = np.inf
+    hydros, thermals = (
+        replace(
+            part, min_reactive=np.r_[-np.inf, part.min_reactive[1:]], max_reactive=np.r_[np.inf, part.max_reactive[1:]]
+        )
+        for part in (case.hydros, case.thermals)
+    )
     return replace(
         case,
+        hydros=hydros,
+        thermals=thermals,
         branches=replace(case.branches, rate=rate),
         probabilities=chances / chances.sum(axis=1, keepdims=True),
         stage_load=case.buses.load * rng.uniform(0.5, 1.5, (7, 1)),

@@ -15,7 +15,7 @@ from interlock.domains.hydro.case import Branches, Buses, Case, Hydros, Thermals
 from interlock.domains.hydro.dispatch import open_dispatch
 from interlock.domains.hydro.dispatch_ac import AcDispatch
 from interlock.domains.hydro.dispatch_soc import SocDispatch
-from interlock.domains.hydro.power_flow import branch_powers, bus_powers
+from interlock.domains.hydro.power_flow import branch_powers, bus_powers, reactive_range
 from interlock.domains.hydro.stage_program import linear_stage
 from interlock.domains.hydro.toy import toy_case
 from interlock.domains.hydro.userdata import read_case
@@ -51,7 +51,8 @@ def two_buses(*, capacity: float = 200.0, rate: float = 500.0) -> Case:
         base=100.0,
         hydros=Hydros(
             ("H",), np.array([0]), np.array([0.0]), np.array([1.0]), np.array([0.5]), np.array([0.0]), np.array([20.0]),
-            np.array([2.0]), np.array([5.0]), np.zeros((1, 1), bool), np.zeros((1, 1), bool),
+            np.array([2.0]), np.array([-np.inf]), np.array([np.inf]), np.array([5.0]), np.zeros((1, 1), bool),
+            np.zeros((1, 1), bool),
         ),
         thermals=Thermals(
             ("G",), np.array([0]), np.array([0.0]), np.array([capacity]), np.array([-300.0]), np.array([300.0]),
@@ -94,6 +95,29 @@ def test_two_buses_against_the_voltage_quadratic(network):
     assert found.nodal_price[0] == pytest.approx([30.0, 30.0 * (1 + slope)], rel=1e-5)
     assert found.state_price[0, 0] == pytest.approx(-(30 - 5) * 2 / 0.036, rel=1e-5)
     assert found.target_price[0, 0] == pytest.approx((30 - 5) * 2 / 0.036, rel=1e-5)
+
+
+@pytest.mark.parametrize("network", [AcDispatch, SocDispatch])
+@pytest.mark.parametrize(("limit", "sent"), [(10.0, 0.1), (0.0, 0.2), (-5.0, 0.25)])
+def test_a_plant_at_its_reactive_limit_leaves_the_rest_to_the_line(network, limit, sent):
+    """The plant stands where the load is; what it may not give of 20 MVAr comes over the line, and costs losses."""
+    case = two_buses()
+    hydros = replace(case.hydros, bus=np.array([1]))
+    found = one(network(replace(case, hydros=replace(hydros, max_reactive=np.array([limit]))), 1), 0.5)
+    generated = 100.0 * (0.8 + lost(0.8, sent))  # 20 MW stand there already
+    assert found.cost[0] == pytest.approx(5 * 20 + 30 * generated, rel=1e-6)
+    free = one(network(replace(case, hydros=hydros), 1), 0.5)
+    assert free.cost[0] < found.cost[0] - 0.1
+
+
+def test_reactive_limits_of_the_plants_at_a_bus_add_up():
+    case = two_buses()
+    hydros = replace(case.hydros, min_reactive=np.array([-7.0]), max_reactive=np.array([11.0]))
+    limited = replace(case, hydros=hydros)
+    assert [part.tolist() for part in reactive_range(limited, 0)] == [[-307.0, 0.0], [311.0, 0.0]]
+    without = replace(limited, outages=((0, 2, 2),))
+    assert [part.tolist() for part in reactive_range(without, 1)] == [[-7.0, 0.0], [11.0, 0.0]]
+    assert [part.tolist() for part in reactive_range(case, 0)] == [[-np.inf, 0.0], [np.inf, 0.0]]
 
 
 @pytest.mark.parametrize("network", [AcDispatch, SocDispatch])

@@ -71,6 +71,18 @@ def test_the_electrical_limit_of_a_plant_counts(good: Any) -> None:
     assert good.case().hydros.max_turbine[0] == 0
 
 
+def test_the_reactive_limits_of_a_plant_are_those_of_its_generator(good: Any) -> None:
+    gen = int(good.value("hydros.csv", 2, "gen_id"))
+    good.edit("generators.csv", gen + 1, qmin_MVAr="-3", qmax_MVAr="")
+    hydros = good.case().hydros
+    assert (hydros.min_reactive[0], hydros.max_reactive[0]) == (-3.0, np.inf)
+    good.edit("generators.csv", gen + 1, status="0")
+    hydros = good.case().hydros
+    assert (hydros.min_reactive[0], hydros.max_reactive[0]) == (0.0, 0.0)
+    good.edit("generators.csv", gen + 1, qmax_MVAr="-4")
+    assert "qmin_MVAr: -3 MVAr is above qmax_MVAr -4 MVAr" in good.only()
+
+
 def test_units_and_branches_out_of_service_are_left_out(good: Any) -> None:
     case = good.case()
     good.edit("generators.csv", 2, status="0")
