@@ -63,10 +63,10 @@ class Regions:
             return
         self.cost = np.asarray(cost, float)
         self.session.change_costs(self._columns, self.cost)
-        bases, counts = self.bases, self.counts
+        known = zip(self.bases, self.fixed, self.counts, strict=True)
         self._forget()
-        for basis, count in zip(bases, counts, strict=True):
-            if self._learn(basis, always=False):
+        for basis, fixed, count in known:
+            if self._learn(basis, fixed):
                 self.counts[-1] = count
 
     def solve(self, lower: Array, upper: Array, row_lower: Array, row_upper: Array) -> Batch:
@@ -88,7 +88,8 @@ class Regions:
                 failed[int(k)] = solution
                 region[k] = -2
                 continue
-            self._learn(np.concatenate([basis.columns, basis.rows]).astype(np.int8), always=True)
+            fixed = np.concatenate([lower[k] == upper[k], row_lower[k] == row_upper[k]])
+            self._learn(np.concatenate([basis.columns, basis.rows]).astype(np.int8), fixed, optimal=True)
             x[k], region[k] = solution.x, len(self.bases) - 1
             self._try(np.array([len(self.bases) - 1]), lower, upper, row_lower, row_upper, x, region)
         used, times = np.unique(region[region >= 0], return_counts=True)
@@ -107,25 +108,30 @@ class Regions:
         width = len(self._columns) + len(self._rows)
         return {
             "bases": np.array(self.bases, np.int8).reshape(-1, width),
+            "fixed": np.array(self.fixed, np.bool_).reshape(-1, width),
             "counts": np.array(self.counts, np.int64),
         }
 
     def restore(self, state: dict[str, Array]) -> None:
         """Know again what ``state`` told, in the same order."""
         self._forget()
-        for basis, count in zip(state["bases"], state["counts"], strict=True):
-            self._learn(basis, always=True)
-            self.counts[-1] = int(count)
+        for basis, fixed, count in zip(state["bases"], state["fixed"], state["counts"], strict=True):
+            if self._learn(basis, fixed):
+                self.counts[-1] = int(count)
 
     def _forget(self) -> None:
         self.bases: list[Array] = []
+        self.fixed: list[Array] = []
         self.counts: list[int] = []
         n, m = len(self._columns), len(self._rows)
         self._row_duals, self._reduced_costs = np.empty((0, m)), np.empty((0, n))
         self._packed = _Packed(n, m)
 
-    def _learn(self, basis: Array, *, always: bool) -> bool:
-        """Add a basis; unless ``always``, only if its reduced costs are optimal."""
+    def _learn(self, basis: Array, fixed: Array, *, optimal: bool = False) -> bool:
+        """Add a basis if it is known to be optimal or its prices are; a fixed value may have a price of either sign.
+
+        Prices with the sign that only an equality bears make the basis one of programs with that equality.
+        """
         n = len(self._columns)
         columns, rows = basis[:n], basis[n:]
         basic, active = np.flatnonzero(columns == BASIC), np.flatnonzero(rows != BASIC)
@@ -134,19 +140,21 @@ class Regions:
         row_dual[active] = self.cost[basic] @ inverse
         reduced = self.cost - row_dual @ self.matrix
         reduced[basic] = 0.0
-        if not always and not (_signs(columns, reduced) and _signs(rows, row_dual)):
+        wrong = np.concatenate([_wrong(columns, reduced), _wrong(rows, row_dual)])
+        if (wrong & ~fixed).any() and not optimal:
             return False
         self.bases.append(np.array(basis, np.int8))
+        self.fixed.append(np.array(fixed, np.bool_))
         self.counts.append(0)
         self._row_duals = np.vstack([self._row_duals, row_dual])
         self._reduced_costs = np.vstack([self._reduced_costs, reduced])
-        self._packed.add(columns, rows, basic, active, inverse)
+        self._packed.add(columns, rows, wrong & fixed, basic, active, inverse)
         return True
 
     def _try(self, order: Array, lower: Array, upper: Array, row_lower: Array, row_upper: Array, x: Array,
              region: Array) -> None:  # fmt: skip
         packed = self._packed
-        _find(order, self.matrix, packed.columns, packed.rows, packed.size, packed.basic, packed.active,
+        _find(order, self.matrix, packed.columns, packed.rows, packed.equal, packed.size, packed.basic, packed.active,
               packed.inverse, lower, upper, row_lower, row_upper, x, region)  # fmt: skip
 
 
@@ -156,21 +164,22 @@ class _Packed:
     def __init__(self, n: int, m: int):
         self.count, self.widest = 0, 4
         self.columns, self.rows = np.zeros((8, n), np.int8), np.zeros((8, m), np.int8)
+        self.equal = np.zeros((8, n + m), np.bool_)
         self.size = np.zeros(8, np.int64)
         self.basic, self.active = np.zeros((8, 4), np.int64), np.zeros((8, 4), np.int64)
         self.inverse = np.zeros((8, 4, 4))
 
-    def add(self, columns: Array, rows: Array, basic: Array, active: Array, inverse: Array) -> None:
+    def add(self, columns: Array, rows: Array, equal: Array, basic: Array, active: Array, inverse: Array) -> None:
         room = len(self.size) if self.count < len(self.size) else 2 * len(self.size)
         wide = max(self.widest, len(basic))
         if room != len(self.size) or wide != self.widest:
             self.widest = wide
             self.columns, self.rows = _grown(self.columns, room), _grown(self.rows, room)
-            self.size = _grown(self.size, room)
+            self.size, self.equal = _grown(self.size, room), _grown(self.equal, room)
             self.basic, self.active = _grown(self.basic, room, wide), _grown(self.active, room, wide)
             self.inverse = _grown(self.inverse, room, wide, wide)
         k, size = self.count, len(basic)
-        self.columns[k], self.rows[k], self.size[k] = columns, rows, size
+        self.columns[k], self.rows[k], self.equal[k], self.size[k] = columns, rows, equal, size
         self.basic[k, :size], self.active[k, :size], self.inverse[k, :size, :size] = basic, active, inverse
         self.count += 1
 
@@ -189,17 +198,19 @@ def _grown(array: Array, *shape: int) -> Array:
     return larger
 
 
-def _signs(status: Array, price: Array) -> bool:
-    """Whether prices have the signs of an optimum of a minimisation: not negative at a lower bound and so on."""
+def _wrong(status: Array, price: Array) -> Array:
+    """Where prices have a sign that no optimum of a minimisation has at such a bound, ``(k,)``."""
     scale = TOLERANCE * (1.0 + np.abs(price).max(initial=0.0))
-    fine = (price >= -scale) | (status != LOWER)
-    fine &= (price <= scale) | (status != UPPER)
-    fine &= (np.abs(price) <= scale) | (status != ZERO)
-    return bool(fine.all())
+    wrong = (price < -scale) & (status == LOWER)
+    wrong |= (price > scale) & (status == UPPER)
+    wrong |= (np.abs(price) > scale) & (status == ZERO)
+    return wrong
 
 
 @numba.njit(cache=True)
-def _find(order, matrix, columns, rows, size, basic, active, inverse, lower, upper, row_lower, row_upper, x, region):  # type: ignore[no-untyped-def]
+def _find(  # type: ignore[no-untyped-def]
+    order, matrix, columns, rows, equal, size, basic, active, inverse, lower, upper, row_lower, row_upper, x, region
+):
     """For every program without a region, the first basis in ``order`` whose vertex is feasible, and the vertex."""
     vertex = np.empty(matrix.shape[1])
     for k in range(len(region)):
@@ -207,11 +218,23 @@ def _find(order, matrix, columns, rows, size, basic, active, inverse, lower, upp
             continue
         for position in range(len(order)):
             g = order[position]
+            if not _fixed(equal[g], lower[k], upper[k], row_lower[k], row_upper[k]):
+                continue
             if _vertex(matrix, columns[g], rows[g], size[g], basic[g], active[g], inverse[g], lower[k], upper[k],
                        row_lower[k], row_upper[k], vertex):  # fmt: skip
                 x[k] = vertex
                 region[k] = g
                 break
+
+
+@numba.njit(cache=True)
+def _fixed(equal, lower, upper, row_lower, row_upper):  # type: ignore[no-untyped-def]
+    """Whether everything that a basis takes for fixed has one value only."""
+    n, apart = len(lower), False
+    for j in range(len(equal)):
+        if equal[j]:
+            apart = apart or (lower[j] != upper[j] if j < n else row_lower[j - n] != row_upper[j - n])
+    return not apart
 
 
 @numba.njit(cache=True)

@@ -31,11 +31,30 @@ TS_LDR = MethodInfo(
 class PhaseSettings(Settings):
     """A phase of training with a step size of its own, which falls along a cosine to `last_rate` of itself."""
 
-    updates: int = Field(ge=0, description="steps of the optimiser")
-    batch: int = Field(ge=1, description="training paths per step")
-    learning_rate: float = Field(gt=0, description="largest step size of Adam")
+    updates: int = Field(1200, ge=0, description="steps of the optimiser")
+    batch: int = Field(64, ge=1, description="training paths per step")
+    learning_rate: float = Field(7e-3, gt=0, description="largest step size of Adam")
     warm_up: int = Field(20, ge=0, description="steps in which the step size rises to its largest value")
     last_rate: float = Field(0.02, gt=0, le=1, description="last step size over the largest")
+
+
+class Pretraining(PhaseSettings):
+    """The short first phase."""
+
+    updates: int = Field(200, ge=0, description="steps of the optimiser")
+
+
+class LinearPretraining(Pretraining):
+    """The same for a linear rule, which bears larger steps."""
+
+    learning_rate: float = Field(2e-2, gt=0, description="largest step size of Adam")
+
+
+class LinearTraining(PhaseSettings):
+    """The main phase of a linear rule."""
+
+    updates: int = Field(700, ge=0, description="steps of the optimiser")
+    learning_rate: float = Field(1e-2, gt=0, description="largest step size of Adam")
 
 
 class MultiplierSettings(Settings):
@@ -63,13 +82,8 @@ class RuleConfig(Settings):
 
     encoder: int = Field(32, ge=0, description="units of the LSTM over what was seen; 0: the present stage only")
     head: tuple[int, ...] = Field((128, 64), description="units of the layers between encoder, state and targets")
-    pretraining: PhaseSettings = Field(
-        PhaseSettings(updates=200, batch=64, learning_rate=7e-3),
-        description="on the problem's differentiable cost, if it has one",
-    )
-    training: PhaseSettings = Field(
-        PhaseSettings(updates=1200, batch=64, learning_rate=7e-3), description="on the prices of the programs"
-    )
+    pretraining: Pretraining = Field(Pretraining(), description="on the problem's differentiable cost, if it has one")
+    training: PhaseSettings = Field(PhaseSettings(), description="on the prices of the programs")
     clip_norm: float = Field(10.0, gt=0, description="cap of the gradient's length, for costs of 1 per stage")
     rollout: Literal["strict", "stagewise", "windowed", "deterministic_equivalent"] = Field(
         "strict",
@@ -99,10 +113,7 @@ class LinearRuleConfig(RuleConfig):
 
     encoder: int = Field(0, ge=0, le=0, description="none: the rule sees the present stage")
     head: tuple[int, ...] = Field((), max_length=0, description="none: the rule is linear")
-    pretraining: PhaseSettings = Field(
-        PhaseSettings(updates=200, batch=64, learning_rate=2e-2),
-        description="on the problem's differentiable cost, if it has one",
+    pretraining: LinearPretraining = Field(
+        LinearPretraining(), description="on the problem's differentiable cost, if it has one"
     )
-    training: PhaseSettings = Field(
-        PhaseSettings(updates=700, batch=64, learning_rate=1e-2), description="on the prices of the programs"
-    )
+    training: LinearTraining = Field(LinearTraining(), description="on the prices of the programs")

@@ -6,7 +6,7 @@ finds nothing wrong with the dispatch. Nothing here imports torch.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -224,6 +224,8 @@ class HydroDecision:
             batch = system.dispatch.solve(stage, volume, inflow, end)
         except StageInfeasible as error:
             return Solved(None, (f"stage problem: {error}",))
+        if request.stage == self.scenario.horizon - 1:  # what is left over has a worth, but pays for nothing now
+            batch = replace(batch, cost=batch.cost + system.case.terminal_rate @ target)
         plan = Plan(
             target, batch.turbined[0], batch.spilled[0], batch.thermal[0], batch.deficit[0], float(batch.cost[0])
         )

@@ -128,9 +128,10 @@ class LinearDispatch:
         inject = injection(case)[:, plants : 2 * plants].toarray()
         inject = np.hstack([inject, injection(case)[:, 3 * plants :].toarray()])
         self._factors: Array
-        self._room: Array
-        none = (np.zeros((0, len(inject))), np.zeros(0))
-        self._factors, self._room = transfer_factors(case) if network == "dc" else none
+        self._flow_limits: tuple[Array, Array]
+        none = (np.zeros((0, len(inject))), np.zeros(0), np.zeros(0))
+        self._factors, *limits = transfer_factors(case) if network == "dc" else none
+        self._flow_limits = (limits[0], limits[1])
         balance = factor * np.eye(plants) - self._released
         self._coupled = np.flatnonzero(np.abs(balance - np.diag(np.diag(balance))).max(axis=1) > 1e-12)
         water = np.hstack([balance[self._coupled], np.zeros((len(self._coupled), units + len(loaded)))])
@@ -227,8 +228,9 @@ class LinearDispatch:
     def _rows(self, stage: Array, available: Array) -> tuple[Array, Array]:
         total, load = self._total[stage], self._load[stage]
         coupled = available[:, self._coupled]
-        lower = np.hstack([total, load - self._room, np.full(coupled.shape, -np.inf)])
-        return lower, np.hstack([total, load + self._room, coupled])
+        least, most = self._flow_limits
+        lower = np.hstack([total, load + least, np.full(coupled.shape, -np.inf)])
+        return lower, np.hstack([total, load + most, coupled])
 
     def _price_of_water(self, batch: Batch, available: Array) -> Array:
         """Derivative of the cost in ``M a``: of the bounds of plants that turbine all they have, or of the rows."""
@@ -237,7 +239,7 @@ class LinearDispatch:
         short = available / factor < self.case.hydros.max_turbine
         at_bound = np.minimum(batch.reduced_costs[:, :plants], 0.0)
         price[short] = at_bound[short] / factor
-        price[:, self._coupled] = batch.row_duals[:, len(self._islands) + len(self._room) :]
+        price[:, self._coupled] = batch.row_duals[:, len(self._islands) + len(self._factors) :]
         return price
 
     def _refuse(self, batch: Batch, stage: Array, volume: Array, inflow: Array, target: Array) -> None:
@@ -251,16 +253,19 @@ class LinearDispatch:
         raise StageInfeasible(int(stage[row]) + 1, f"row {row} of the batch", reason, row=row)
 
 
-def transfer_factors(case: Case) -> tuple[Array, Array]:
-    """MW on each branch per MW injected at each bus ``(branches, buses)``, taken out at the reference of its island."""
-    flow, room = flows(case)
+def transfer_factors(case: Case) -> tuple[Array, Array, Array]:
+    """MW on each branch per MW injected at each bus, taken out at the reference of its island; least and largest flow.
+
+    Shapes ``(branches, buses)``, ``(branches,)`` and ``(branches,)``.
+    """
+    flow, least, most = flows(case)
     kept = np.flatnonzero(~case.buses.reference)
     stiffness = (incidence(case).T @ flow).toarray()
     angle = np.zeros_like(stiffness)
     angle[np.ix_(kept, kept)] = np.linalg.inv(stiffness[np.ix_(kept, kept)])
     factors = flow.toarray() @ angle
     factors[np.abs(factors) < 1e-12] = 0.0
-    return factors, room
+    return factors, least, most
 
 
 def islands(case: Case) -> Array:

@@ -142,7 +142,7 @@ def branch_use(case: Case, played: Played) -> tuple[Array, Array]:
 
     Flows are the linear ones of what was generated and consumed, without losses.
     """
-    factors, room = transfer_factors(case)
+    factors, least, most = transfer_factors(case)
     paths, stages = played.cost.shape
     injected = np.zeros((paths, stages, len(case.buses.names)))
     for plant, bus in enumerate(case.hydros.bus):
@@ -150,7 +150,8 @@ def branch_use(case: Case, played: Played) -> tuple[Array, Array]:
     for unit, bus in enumerate(case.thermals.bus):
         injected[:, :, bus] += played.thermal[:, :, unit]
     injected += played.deficit - np.array([case.load(t) for t in range(stages)])
-    used = np.abs(injected @ factors.T) / room
+    flow = injected @ factors.T
+    used = np.maximum(flow / most, flow / least)
     return used.mean(axis=(0, 1)), (used > BINDING).mean(axis=(0, 1))
 
 

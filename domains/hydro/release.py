@@ -124,8 +124,8 @@ class Release:
         off = np.bincount(self.island, surplus, len(load))
         _within(found, "power balance at", self.case.buses.names, off, 0.0 * load, 0.0 * load, "MW", POWER)
         if self.network == "dc" and not found:
-            flow, limit = self._factors @ surplus, self._limits
-            _within(found, "flow of", self.case.branches.names, flow, -limit, limit, "MW", POWER)
+            flow, (least, most) = self._factors @ surplus, self._limits
+            _within(found, "flow of", self.case.branches.names, flow, least, most, "MW", POWER)
         return found
 
     def _deficit(self, stage: int, plan: Plan, dispatched_least: Callable[[], float]) -> list[str]:
@@ -157,7 +157,7 @@ class Release:
         lower = np.concatenate([np.minimum(case.thermals.min_power, limit), np.zeros(len(load))])
         upper = np.concatenate([limit, np.maximum(load, 0.0)])
         self._shedding.change_columns(np.arange(len(upper), dtype=np.int32), lower, upper)
-        low, high = (np.concatenate([needed, side * self._limits - flow]) for side in (-1.0, 1.0))
+        low, high = (np.concatenate([needed, limits - flow]) for limits in self._limits)
         self._shedding.change_rows(np.arange(len(high), dtype=np.int32), low, high)
         self._shedding.start_from(None)
         solution = self._shedding.solve()
@@ -196,7 +196,8 @@ class Release:
 
     @cached_property
     def _limits(self) -> Array:
-        return np.array([edge.limit for edge in self.edges])
+        """Least and largest flow ``(2, branches)``, MW."""
+        return np.array([[edge.least for edge in self.edges], [edge.most for edge in self.edges]])
 
     @cached_property
     def _factors(self) -> Array:
@@ -223,14 +224,16 @@ class Edge:
         start: index of the from bus.
         end: index of the to bus.
         stiffness: MW per radian.
-        limit: MW, of rate and angle limits.
+        least: MW, of rate and angle limits.
+        most: MW, likewise.
     """
 
     name: str
     start: int
     end: int
     stiffness: float
-    limit: float
+    least: float
+    most: float
 
 
 def _edges(case: Case) -> list[Edge]:
@@ -238,9 +241,10 @@ def _edges(case: Case) -> list[Edge]:
     for k, name in enumerate(branches.names):
         r, x = branches.resistance[k], branches.reactance[k]
         stiffness = case.base * x / (r * r + x * x)
-        angle = min(branches.max_angle[k], -branches.min_angle[k])
-        limit = min(branches.rate[k], abs(stiffness) * angle)
-        found.append(Edge(name, int(branches.start[k]), int(branches.end[k]), float(stiffness), float(limit)))
+        least = max(-branches.rate[k], stiffness * branches.min_angle[k])
+        most = min(branches.rate[k], stiffness * branches.max_angle[k])
+        ends = int(branches.start[k]), int(branches.end[k])
+        found.append(Edge(name, *ends, float(stiffness), float(least), float(most)))
     return found
 
 
@@ -266,8 +270,11 @@ def _within(
 
 
 def changed_case(case: Case, stage: int, outages: tuple[int, ...], load: Array | None) -> Case:
-    """The system with further thermal units out of service in a stage (from 0), and other loads."""
+    """The system with further thermal units out of service in a stage (from 0), and other loads in every stage.
+
+    Usual loads stay, so that reactive load follows.
+    """
     found = replace(case, outages=(*case.outages, *((unit, stage + 1, stage + 1) for unit in outages)))
     if load is None:
         return found
-    return replace(found, buses=replace(case.buses, load=load), stage_load=None)
+    return replace(found, stage_load=load[np.newaxis])

@@ -91,7 +91,7 @@ def linear_stage(case: Case, network: LinearNetwork, stage: int, *, last: bool =
         rows.append("power[system]")
         matrix = sparse.block_array([[water, None], [power[:, : 3 * plants], power[:, 3 * plants :]]])
     else:
-        flow, room = flows(case)
+        flow, least, most = flows(case)
         angles = len(buses.names)
         flow_out = incidence(case).T @ flow
         none = sparse.csr_array((plants, units + len(loaded) + angles))
@@ -99,12 +99,12 @@ def linear_stage(case: Case, network: LinearNetwork, stage: int, *, last: bool =
             [
                 sparse.hstack([water, none]),
                 sparse.hstack([inject, -flow_out]),
-                sparse.hstack([sparse.csr_array((len(room), inject.shape[1])), flow]),
+                sparse.hstack([sparse.csr_array((len(most), inject.shape[1])), flow]),
             ]
         )
         free = np.where(buses.reference, 0.0, np.inf)
         cost, lower, upper = [*cost, np.zeros(angles)], [*lower, -free], [*upper, free]
-        left, right = [np.zeros(plants), load, -room], [np.zeros(plants), load, room]
+        left, right = [np.zeros(plants), load, least], [np.zeros(plants), load, most]
         names += [f"theta[{name}]" for name in buses.names]
         rows += [f"power[{name}]" for name in buses.names] + [f"flow[{name}]" for name in case.branches.names]
     matrix = sparse.csr_array(matrix)
@@ -160,13 +160,13 @@ def incidence(case: Case) -> sparse.csr_array:
     return sparse.csr_array((value, (row, column)), shape=(count, len(case.buses.names)))
 
 
-def flows(case: Case) -> tuple[sparse.csr_array, Array]:
-    """MW on each branch per radian at each bus ``(branches, buses)``, and the largest flow ``(branches,)``."""
+def flows(case: Case) -> tuple[sparse.csr_array, Array, Array]:
+    """MW on each branch per radian at each bus ``(branches, buses)``, and its least and largest flow ``(branches,)``."""
     branches = case.branches
     stiffness = branches.susceptance * case.base
-    angle = np.minimum(branches.max_angle, -branches.min_angle)
-    room = np.minimum(branches.rate, stiffness * angle)
-    return sparse.csr_array(sparse.diags_array(stiffness) @ incidence(case)), room
+    least = np.maximum(-branches.rate, stiffness * branches.min_angle)
+    most = np.minimum(branches.rate, stiffness * branches.max_angle)
+    return sparse.csr_array(sparse.diags_array(stiffness) @ incidence(case)), least, most
 
 
 def _least_cost_to_go(case: Case, horizon: int) -> float:

@@ -77,9 +77,11 @@ def test_other_costs_keep_only_bases_that_are_optimal_somewhere() -> None:
     drawn = bounds(program, rng, 80)
     regions.solve(*drawn)
     before = len(regions.bases)
+    regions.change_costs(program.cost + 1e-6 * rng.normal(size=COLUMNS))
+    assert len(regions.bases) == before, "hardly other costs leave all of them optimal"
     cost = program.cost + 0.5 * rng.normal(size=COLUMNS)
     regions.change_costs(cost)
-    assert len(regions.bases) < before
+    assert 0 < len(regions.bases) < before
     expected = one_by_one(replace(program, cost=cost), *drawn)
     np.testing.assert_allclose(regions.solve(*drawn).objective, [one.objective for one in expected], atol=1e-7)
 
@@ -118,3 +120,24 @@ def test_nothing_is_known_where_no_program_has_a_solution() -> None:
     batch = Regions(program, Highs().open(program)).solve(lower, upper, row_lower, row_upper)
     assert set(batch.failed) == {0, 1, 2}
     assert np.isnan(batch.row_duals).all()
+
+
+def test_a_basis_of_an_equality_is_not_used_where_there_is_a_range() -> None:
+    """Minimise x where x >= b or x = b: the price of the equality has the other sign if x is worth something."""
+    program = LinearProgram(
+        cost=np.array([-1.0]),
+        lower=np.zeros(1),
+        upper=np.ones(1),
+        row_lower=np.zeros(1),
+        row_upper=np.ones(1),
+        starts=np.array([0, 1], np.int32),
+        columns=np.zeros(1, np.int32),
+        values=np.ones(1),
+        column_names=("x",),
+        row_names=("r",),
+    )
+    regions = Regions(program, Highs().open(program))
+    none, one = np.zeros((1, 1)), np.ones((1, 1))
+    assert regions.solve(none, 9 * one, 0.4 * one, 0.4 * one).objective[0] == pytest.approx(-0.4)
+    assert regions.solve(none, 9 * one, 0.4 * one, 0.7 * one).objective[0] == pytest.approx(-0.7)
+    assert regions.solve(none, 9 * one, 0.2 * one, 0.2 * one).objective[0] == pytest.approx(-0.2)

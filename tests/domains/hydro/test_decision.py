@@ -471,3 +471,18 @@ def test_assets_make_the_same_contract() -> None:
     for raw in one.sample_requests(8, 3):
         for name, rule in one.fallbacks().items():
             np.testing.assert_array_equal(rule(one.parse(raw)), other.fallbacks()[name](other.parse(raw)))
+
+
+@pytest.mark.parametrize("network", ["bus1", "dc"])
+def test_worth_of_what_is_left_does_not_lower_the_cost_that_is_told(network: str) -> None:
+    """The last stage earns a terminal value; the decision is released, and tells what its operation costs."""
+    worth = replace(toy_case(), terminal_value=np.array([50_000.0]))
+    scenario = TOY.with_changes(network=network)
+    told = {}
+    for name, case in (("worth", worth), ("none", toy_case())):
+        contract = HydroDecision(scenario, case)
+        request = contract.parse({**toy_request(0.3, 40.0), "case_hash": case.hash, "stage": scenario.horizon})
+        target = middling(contract, request)
+        assert contract.check(request, target).feasible
+        told[name] = contract.answer(request, target, None)["expected_stage_cost"]
+    assert told["worth"] == pytest.approx(told["none"])

@@ -1,5 +1,6 @@
 """Stage problem and dispatch: check values of the Bolivian system, and two ways to the same optimum and prices."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +117,7 @@ def test_multipliers_price_the_deficit(bolivia: Case) -> None:
 
 
 def test_transfer_factors_are_the_flows_of_the_linear_model(bolivia: Case) -> None:
-    factors, _ = transfer_factors(bolivia)
+    factors, _, _ = transfer_factors(bolivia)
     rng = np.random.default_rng(0)
     injected = rng.normal(size=28)
     injected -= injected.mean()
@@ -138,3 +139,24 @@ def test_a_target_out_of_reach_is_told(bolivia: Case) -> None:
     target[1, 1] = 50.0
     with pytest.raises(StageInfeasible, match=r"stage 4.*50"):
         open_dispatch(bolivia, "dc", 6).solve(np.array([2, 3]), volume, volume, target)
+
+
+def test_flow_against_the_direction_of_a_tight_angle_is_free(bolivia: Case) -> None:
+    """A limit of the angle on one side leaves the other side as it was."""
+    branches = bolivia.branches
+    tight = replace(bolivia, branches=replace(branches, max_angle=np.full(31, 1e-4)))
+    stage, volume, inflow, target = random_stages(bolivia, 40, 5)
+    batch = LinearDispatch(tight, "dc", HORIZON).solve(stage, volume, inflow, target)
+    injected = batch.deficit - bolivia.buses.load
+    np.add.at(injected.T, bolivia.hydros.bus, (bolivia.hydros.production * batch.turbined).T)
+    np.add.at(injected.T, bolivia.thermals.bus, batch.thermal.T)
+    flow = injected @ transfer_factors(bolivia)[0].T
+    assert (flow <= np.minimum(branches.rate, 1e-4 * branches.susceptance * bolivia.base) + 1e-6).all()
+    assert flow.min() < -5.0
+    for k in range(len(stage)):
+        full = linear_stage(tight, "dc", int(stage[k]))
+        session = Highs().open(full.program)
+        right = full.right_hand_side(volume[k], inflow[k])
+        session.change_rows(full.rows, right, right)
+        session.change_columns(full.state, target[k], target[k])
+        assert session.solve().objective == pytest.approx(batch.cost[k], rel=1e-9)
