@@ -259,7 +259,9 @@ def baselines(context: Context) -> None:
 def persistent(context: Context) -> None:
     """Inflows with memory: the recurrent rule against cuts that take them for independent."""
     problem = context.problem("bolivia_persistent")
-    peer = reported(play(problem, cuts(problem)[0], split="test", count=context.paths))
+    policy = cuts(context.problem("bolivia_dc"))[0]  # for cuts the two scenarios are one: independent inflows
+    policy.problem = problem
+    peer = reported(play(problem, policy, split="test", count=context.paths))
     costs = []
     for seed in context.seeds:
         rule, _ = trained(problem, "ts_ddr", seed)
@@ -333,6 +335,8 @@ def main() -> int:
     chosen = options.parts or list(PARTS)
     if unknown := [part for part in chosen if part not in PARTS]:
         parser.error(f"no part {', '.join(unknown)}; there are: {', '.join(PARTS)}")
+    if options.record and (options.paths, options.seeds) != (parser.get_default("paths"), parser.get_default("seeds")):
+        parser.error("recorded figures are those of the default paths and seeds")
     context = Context(options.data, options.paths, options.seeds, options.record)
     for part in chosen:
         PARTS[part](context)

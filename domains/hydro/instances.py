@@ -106,7 +106,8 @@ def _source(scenario: HydroScenario, data: Path | None) -> tuple[Case, tuple[str
         if not (folder / "case.json").is_file():
             raise UsageError(
                 f"data set {chosen.name} is not in {folder}: put it there with `interlock data hydro-{chosen.name} "
-                f"--from DIR`, where DIR holds the folder {chosen.name}, or name that folder with --data"
+                f"--from DIR`, where DIR holds the folder {chosen.name}, or name that folder: "
+                "--set case.source=folder --set case.path=FOLDER"
             )
         return read_case(folder, history=history)
     if isinstance(chosen, InlineCase):
