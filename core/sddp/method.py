@@ -6,10 +6,10 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, runtime_checkable
+from typing import Any, NoReturn, Protocol, Self, runtime_checkable
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from interlock.core.environment import Array, Observation
 from interlock.core.errors import Interrupted, NotExportable, UsageError
@@ -108,6 +108,15 @@ class SddpConfig(Settings):
     refresh: int = Field(10, ge=1, description="iterations between two selections")
     stopping: StoppingSettings = StoppingSettings()
     threads: int = Field(1, ge=1, le=2, description="of the backward pass; the result is the same")
+
+    @model_validator(mode="after")
+    def _comparable(self) -> Self:
+        if self.stopping.within_interval and self.risk.weight > 0:
+            raise ValueError(
+                "stopping.within_interval compares the bound with a mean cost, but with risk.weight above 0 it bounds "
+                "a risk measure: set within_interval to false or risk.weight to 0"
+            )
+        return self
 
 
 class SddpPolicy:

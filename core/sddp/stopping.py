@@ -74,13 +74,14 @@ class BoundStalling:
 class Statistical:
     """Stop when the bound lies within the 95 % interval of the last simulation (checked where there was one).
 
-    Weak evidence: the fewer paths, the wider the interval and the earlier it stops.
+    Weak evidence: the fewer paths, the wider the interval and the earlier it stops. A bound above the interval, which a
+    sample of cheap paths or a wrong bound can bring about, stops nothing.
     """
 
     def reason(self, history: Sequence[Progress]) -> str:
         """In words; empty to go on."""
         last = history[-1]
-        if last.mean is None or last.half_width is None or last.bound < last.mean - last.half_width:
+        if last.mean is None or last.half_width is None or abs(last.bound - last.mean) > last.half_width:
             return ""
         return f"the bound is within the interval {last.mean:.6g} +- {last.half_width:.2g} of the simulated cost"
 

@@ -16,6 +16,7 @@ import numpy as np
 from interlock.core.errors import StageInfeasible
 from interlock.domains.hydro.case import Array, Case
 from interlock.domains.hydro.dispatch import SLACK, DispatchBatch
+from interlock.domains.hydro.failures import file_label
 from interlock.domains.hydro.power_flow import reactive_load, reactive_range
 from interlock.domains.hydro.stage_program import injection, loaded_buses
 
@@ -117,11 +118,6 @@ class PowerStage:
             case.deficit_cost if deficit_price is None else deficit_price,
         )
 
-    def usual(self) -> Numbers:
-        """Those of the first stage with nothing to release."""
-        nothing = np.zeros(len(self.case.hydros.names))
-        return self.numbers(0, nothing, nothing, nothing)
-
     def dispatch(
         self,
         solve_one: Callable[[Numbers], Answer],
@@ -208,7 +204,8 @@ def _refusal(
         "reason": answer.failure,
     }
     try:
-        handle, saved = tempfile.mkstemp(prefix=f"interlock-{case.name}-stage-{stage + 1}-", suffix=".json")
+        label = file_label(f"{case.name}-stage-{stage + 1}")
+        handle, saved = tempfile.mkstemp(prefix=f"interlock-{label}-", suffix=".json")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump(record, file, indent=1)
     except OSError:

@@ -142,7 +142,9 @@ class HydroEnvironment:
             row = error.row
             saved = error.saved
             if not saved and self.network is not None:
-                saved = save_stage(self.case, self.network, int(stage[row]), volume[row], inflow[row], target[row])
+                t = int(stage[row])
+                state, last = (volume[row], inflow[row], target[row]), t == self.horizon - 1
+                saved = save_stage(self.case, self.network, t, *state, last=last)
             instance = f"instance {self.instance[row]} of split {self.split}, seed {self.seed}"
             raise StageInfeasible(error.stage, instance, error.reason, saved) from error
 
@@ -184,7 +186,15 @@ class HydroEnvironment:
 
 
 def stored_share(case: Case, volume: Array) -> Array:
-    """Volumes ``(..., plants)``, weighted by the plants' production, as a share of those of full reservoirs."""
-    hydros = case.hydros
-    share: Array = (volume * hydros.production).sum(axis=-1) / (hydros.max_volume * hydros.production).sum()
-    return share
+    """Volumes ``(..., plants)``, weighted by the plants' production, as a share of those of full reservoirs.
+
+    1 where nothing can be stored.
+    """
+    stored: Array = (volume * case.hydros.production).sum(axis=-1)
+    capacity = storage_capacity(case)
+    return stored / capacity if capacity > 0 else np.ones_like(stored)
+
+
+def storage_capacity(case: Case) -> float:
+    """Volumes of full reservoirs, weighted by the plants' production."""
+    return float((case.hydros.max_volume * case.hydros.production).sum())

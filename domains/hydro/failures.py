@@ -11,7 +11,9 @@ from interlock.solvers.highs import save
 from interlock.solvers.interface import LinearProgram
 
 
-def save_stage(case: Case, network: LinearNetwork, stage: int, volume: Array, inflow: Array, target: Array) -> str:
+def save_stage(
+    case: Case, network: LinearNetwork, stage: int, volume: Array, inflow: Array, target: Array, *, last: bool
+) -> str:
     """Write the program of a stage with its end volumes fixed; gives the file, see ``save_program``.
 
     Args:
@@ -21,8 +23,9 @@ def save_stage(case: Case, network: LinearNetwork, stage: int, volume: Array, in
         volume: incoming, hm3 ``(plants,)``.
         inflow: m3/s ``(plants,)``.
         target: end volumes, hm3 ``(plants,)``.
+        last: whether the water that is left earns its terminal value.
     """
-    linear = linear_stage(case, network, stage)
+    linear = linear_stage(case, network, stage, last=last)
     program, level = linear.program, linear.right_hand_side(volume, inflow)
     parts = {name: getattr(program, name).copy() for name in ("lower", "upper", "row_lower", "row_upper")}
     parts["lower"][linear.state] = parts["upper"][linear.state] = target
@@ -40,11 +43,15 @@ def save_program(program: LinearProgram, label: str) -> str:
     Returns:
         The name of a new file, or "" if it cannot be written.
     """
-    plain = "".join(letter if letter.isalnum() else "-" for letter in label)
     try:
-        handle, name = tempfile.mkstemp(".mps", f"interlock-{plain}-")
+        handle, name = tempfile.mkstemp(".mps", f"interlock-{file_label(label)}-")
         os.close(handle)
         save(program, Path(name))
     except (OSError, ValueError):
         return ""
     return name
+
+
+def file_label(label: str) -> str:
+    """The label, with what a file name cannot hold replaced."""
+    return "".join(letter if letter.isalnum() else "-" for letter in label)

@@ -9,14 +9,15 @@ import numpy as np
 
 from interlock.core.decision import DecisionContract
 from interlock.core.environment import Array, Observation, Split
+from interlock.core.errors import BadInput
 from interlock.core.evaluation.protocol import split_seed
 from interlock.core.multistage.stage import Multistage
 from interlock.core.policy import Encoder, Policy
 from interlock.core.problem import Bound, Constraint, Figure, Metric, Objective
-from interlock.domains.hydro import baselines, bounds, decision, encoders, figures, rule_curve
+from interlock.domains.hydro import baselines, bounds, decision, encoders, figures, notes, rule_curve
 from interlock.domains.hydro.case import Case
 from interlock.domains.hydro.dispatch import open_dispatch
-from interlock.domains.hydro.environment import HydroEnvironment
+from interlock.domains.hydro.environment import HydroEnvironment, storage_capacity
 from interlock.domains.hydro.instances import inflow_paths, noises, open_case
 from interlock.domains.hydro.metrics import METRICS
 from interlock.domains.hydro.rule_program import HydroRules
@@ -119,14 +120,15 @@ class HydroProblem:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the evidence has to know: about the system, its bounds, and limits that are out of reach."""
-        scenario, notes = self.scenario, list(self.about)
+        scenario = self.scenario
+        found = [*self.about, *notes.system_notes(self.case, scenario.network, scenario.horizon)]
         if scenario.network in ("soc", "ac"):
-            notes.append(
+            found.append(
                 f"rules and cuts plan with linear flows without losses, the simulator is {scenario.network}: such cuts "
                 "prove no bound here, and perfect information is that of one bus without losses"
             )
         if scenario.inflows.process != "independent":
-            notes.append(
+            found.append(
                 f"cuts and plans take inflows for independent from stage to stage, here they are "
                 f"{scenario.inflows.process}: such cuts prove no bound here"
             )
@@ -134,8 +136,8 @@ class HydroProblem:
             count = min(LIMIT_PATHS, scenario.evaluation.test_instances)
             missing = bounds.least_unserved(self._relaxation, self._paths("test", count))
             note = bounds.unreachable(scenario.eens_limit, 100.0 * missing / self._total_load)
-            notes += [] if note is None else [note]
-        return tuple(notes)
+            found += [] if note is None else [note]
+        return tuple(found)
 
     def _paths(self, split: Split, count: int) -> Array:
         """Inflows of held-out instances, as the environment plays them."""
@@ -207,10 +209,13 @@ def build(scenario: HydroScenario, data: Path | None = None) -> HydroProblem:
     The scenario of the problem then names that folder, so that policies are tied to its system.
 
     Raises:
-        BadInput: the system has problems; all of them are listed.
+        BadInput: the system has problems, all of them are listed; or storage is limited where there is none.
         UsageError: the scenario names a data set that is not here.
     """
     case, about = open_case(scenario, data)
+    if scenario.storage_target is not None and storage_capacity(case) <= 0:
+        problem = f"storage_target: no reservoir of {case.name} can store power, expected null"
+        raise BadInput(f"scenario {scenario.name}", [problem])
     if data is not None:
         scenario = scenario.with_changes(case={"source": "folder", "path": str(data)})
     return HydroProblem(scenario, case, about)

@@ -56,7 +56,7 @@ class HydroRules:
     def save_stage(self, stage: int, state: Array, noise: Array, target: Array) -> str:
         """Write down the linear program of a stage; the other networks do so themselves."""
         linear: LinearNetwork = "bus1" if self.network == "bus1" else "dc"
-        return save_stage(self.case, linear, stage, state, noise, target)
+        return save_stage(self.case, linear, stage, state, noise, target, last=stage == self.stages - 1)
 
     def solver(self) -> Dispatch:
         """Dispatch on the network."""

@@ -166,9 +166,15 @@ def _branches(table: Table, bus_places: dict[str, int]) -> Branches:
             table.wrong(k, "to_bus", "another bus than from_bus")
         if r[k] == 0 and x[k] == 0:
             table.problem(k, "r_pu and x_pu: both 0, expected an impedance in per unit of base_MVA")
+        elif x[k] <= 0:
+            why = "carries nothing" if x[k] == 0 else "carries power from the smaller to the larger angle"
+            table.wrong(k, "x_pu", f"a per-unit reactance above 0: with this one it {why} in the linear model")
     low = table.numbers("angmin_rad", "rad", default=-WIDEST_ANGLE)
     high = table.numbers("angmax_rad", "rad", default=WIDEST_ANGLE)
     _check_order(table, "angmin_rad", low, "angmax_rad", high, "rad")
+    for k in np.flatnonzero((low <= high) & ((low > 0) | (high < 0))).tolist():
+        expected = "expected limits with 0 between them: a branch without flow must be possible"
+        table.problem(k, f"angmin_rad and angmax_rad: {low[k]:g} to {high[k]:g} rad, {expected}")
     tap = table.numbers("tap", "ratio", least=0, default=1.0)
     rate = table.numbers("rate_MVA", "MVA", least=0, default=np.inf)
     names, keep = table.names("name", "branch "), np.flatnonzero(_in_service(table))

@@ -2,7 +2,10 @@
 
 A target is reachable if every plant, from the top of the cascade down, can end there while turbining at most what it
 releases. What a plant passes on is counted as if it turbined as much as it can; where only spilled water goes on to
-another plant this is cautious (more could be spilled), otherwise it is exact.
+another plant this is cautious (more could be spilled), otherwise it is exact as long as the power of what is turbined
+can be delivered. The balance of power is not looked at: where only turbined water goes on to another plant, and the
+plant above has more power than load and lines take, it must spill instead, less water arrives than was counted on, and
+a target that is reachable here can lack a dispatch.
 """
 
 from dataclasses import dataclass

@@ -8,11 +8,13 @@ from dataclasses import replace
 import known_multistage as known
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from scipy.optimize import linprog, minimize_scalar
 
 from interlock.core.errors import BadInput, StageInfeasible, UsageError
 from interlock.core.multistage.extensive import from_stage, solve_extensive
 from interlock.core.sddp.cuts import load_cuts, problem_hash, save_cuts, undominated
+from interlock.core.sddp.method import SddpConfig
 from interlock.core.sddp.risk import Risk
 from interlock.core.sddp.simulation import sample_paths, simulate
 from interlock.core.sddp.stopping import BoundStalling, IterationLimit, Progress, Statistical, TimeLimit, first_reason
@@ -253,6 +255,15 @@ def test_stopping_rules():
     assert TimeLimit(8).reason(history) == "8 seconds"
     assert Statistical().reason([*history, Progress(6, 9.0, 0.0, mean=12.0, half_width=2.5)]) == ""
     assert Statistical().reason([*history, Progress(6, 9.0, 0.0, mean=12.0, half_width=3.0)]) != ""
+    assert Statistical().reason([*history, Progress(6, 9.0, 0.0, mean=7.0, half_width=2.0)]) != ""
+    assert Statistical().reason([*history, Progress(6, 9.0, 0.0, mean=6.0, half_width=2.5)]) == ""
+
+
+def test_a_bound_of_a_risk_measure_is_not_compared_with_a_mean():
+    within = {"simulate_every": 5, "within_interval": True}
+    assert SddpConfig(stopping=within).stopping.within_interval
+    with pytest.raises(ValidationError, match=r"set within_interval to false or risk\.weight to 0"):
+        SddpConfig(stopping=within, risk={"weight": 0.1})
 
 
 def test_what_cannot_be_solved_is_refused():

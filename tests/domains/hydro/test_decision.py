@@ -12,7 +12,8 @@ from interlock.core.sddp.cuts import Cuts
 from interlock.domains.hydro.case import Case
 from interlock.domains.hydro.decision import HydroDecision, build
 from interlock.domains.hydro.instances import case_of, noises
-from interlock.domains.hydro.release import Plan, Release
+from interlock.domains.hydro.power_flow import reactive_load
+from interlock.domains.hydro.release import Plan, Release, changed_case
 from interlock.domains.hydro.request import Request
 from interlock.domains.hydro.scenario import HydroScenario
 from interlock.domains.hydro.stage_program import multistage
@@ -182,6 +183,16 @@ def test_an_outage_of_the_request_is_one_of_the_system(contract: HydroDecision) 
     without = contract.parse(raw_of(SYSTEM, 3))
     assert contract.check(without, target).feasible
     assert contract.answer(without, target, None)["expected_stage_cost"] < one["expected_stage_cost"]
+
+
+@pytest.mark.parametrize("varies", [False, True])
+def test_reactive_load_follows_the_load_of_a_request(varies: bool) -> None:
+    case = toy_case()
+    buses = replace(case.buses, load=np.array([0.0, 40.0, 50.0]), reactive_load=np.array([3.0, 8.0, 5.0]))
+    stage_load = np.array([[0.0, 20.0, 25.0], [0.0, 80.0, 75.0]]) if varies else None
+    changed = changed_case(replace(case, buses=buses, stage_load=stage_load), 1, (), np.array([6.0, 60.0, 5.0]))
+    assert changed.load(1).tolist() == [6.0, 60.0, 5.0]
+    assert reactive_load(changed, 1).tolist() == pytest.approx([3.0, 12.0, 0.5])
 
 
 def test_an_answer_depends_on_the_request_alone(contract: HydroDecision) -> None:

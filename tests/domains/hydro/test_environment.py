@@ -5,6 +5,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import highspy
 import numpy as np
 import pytest
 
@@ -170,6 +171,14 @@ def test_stored_share_weighs_volumes_with_production():
     assert stored_share(case, np.array([half, 0.0 * half])) == pytest.approx([0.5, 0.0])
 
 
+def test_a_system_without_reservoirs_is_as_full_as_can_be():
+    case = toy_case()
+    empty = replace(case, hydros=replace(case.hydros, max_volume=np.zeros(1), initial_volume=np.zeros(1)))
+    assert stored_share(empty, np.zeros((3, 1))).tolist() == [1.0, 1.0, 1.0]
+    step = simulator(empty, 2, constraints=(STORAGE,), storage=(0, 1.0)).step(np.zeros((2, 1)))
+    assert step.cost.tolist() == [[0.0], [0.0]]
+
+
 def test_every_instance_is_played_once_in_order_and_repeats():
     case = make_case(3, 0)
     seen = {}
@@ -222,6 +231,22 @@ def test_a_stage_without_a_dispatch_names_stage_instance_and_file():
     text = saved.read_text()
     assert "water[H1]" in text
     assert "power[B1]" in text
+
+
+@pytest.mark.parametrize(("horizon", "worth"), [(1, 7.0), (2, 0.0)])
+def test_the_saved_program_of_the_last_stage_earns_the_terminal_value(horizon, worth):
+    case = toy_case()
+    hydros = replace(case.hydros, min_turbine=np.array([50.0]), initial_volume=np.zeros(1))
+    case = replace(case, hydros=hydros, terminal_value=np.array([7.0]) * case.stage_hours)
+    environment = simulator(case, 1, horizon, paths=lambda seed, first, count: np.full((1, horizon, 1), 10.0))
+    with pytest.raises(StageInfeasible) as told:
+        environment.step(np.zeros((1, 1)))
+    saved = highspy.Highs()
+    saved.silent()
+    saved.readModel(told.value.saved)
+    program = saved.getLp()
+    assert program.col_names_[0] == "v[H1]"
+    assert program.col_cost_[0] == -worth
 
 
 def test_a_proposal_that_is_no_number_is_refused():

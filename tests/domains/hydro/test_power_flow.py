@@ -4,6 +4,7 @@ import json
 import sys
 import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import cvxpy
 import numpy as np
@@ -367,7 +368,8 @@ def test_answers_do_not_depend_on_their_order(bolivia, network):
 def test_a_stage_out_of_reach_is_saved(network, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(StageInfeasible) as refused:
-        one(network(two_buses(), 1), 0.95)  # 0.5 + 0.36 hm3 are there
+        one(network(replace(two_buses(), name="two/buses: A"), 1), 0.95)  # 0.5 + 0.36 hm3 are there
+    assert Path(refused.value.saved).name.startswith("interlock-two-buses--A-stage-1-")
     assert refused.value.stage == 1
     assert refused.value.row == 0
     with open(refused.value.saved, encoding="utf-8") as file:

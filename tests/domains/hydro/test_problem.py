@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from interlock.core.errors import StageInfeasible
+from interlock.core.errors import BadInput, StageInfeasible
 from interlock.core.evaluation.evidence import evaluate_policies
 from interlock.core.evaluation.protocol import play
 from interlock.core.policy import FunctionPolicy
@@ -97,6 +97,15 @@ def test_constraints_say_what_is_limited():
     assert (storage.name, storage.kind) == ("storage", "chance")
     assert storage.limit == pytest.approx(0.1)
     assert "10 % of the power of full reservoirs stored at the end of stage 4" in storage.describe
+
+
+def test_a_limit_on_storage_needs_reservoirs():
+    case = toy_case()
+    empty = replace(case, hydros=replace(case.hydros, max_volume=np.zeros(1), initial_volume=np.zeros(1)))
+    inline = {"source": "inline", "values": case_to_json(empty)}
+    assert build(scenario(case=inline)).constraints == ()
+    with pytest.raises(BadInput, match="storage_target: no reservoir of case3 can store power"):
+        build(scenario(case=inline, storage_target={"stage": 1, "share": 0.5, "probability": 0.9}))
 
 
 def test_a_failed_stage_leaves_no_average_over_the_others():

@@ -238,6 +238,21 @@ def test_a_branch_without_impedance_and_one_to_its_own_bus(good: Any) -> None:
     assert found[1].endswith("expected another bus than from_bus")
 
 
+def test_branches_that_the_linear_model_cannot_hold(good: Any) -> None:
+    good.edit("branches.csv", 2, r_pu="0.02", x_pu="0")
+    good.edit("branches.csv", 3, x_pu="-0.1")
+    good.edit("branches.csv", 4, angmin_rad="0.1", angmax_rad="0.2")
+    good.edit("branches.csv", 5, angmin_rad="-0.2", angmax_rad="-0.1")
+    expected = "expected a per-unit reactance above 0: with this one it carries"
+    around = "expected limits with 0 between them: a branch without flow must be possible"
+    assert good.problems() == [
+        f"branches.csv row 2, x_pu: '0', {expected} nothing in the linear model",
+        f"branches.csv row 3, x_pu: '-0.1', {expected} power from the smaller to the larger angle in the linear model",
+        f"branches.csv row 4, angmin_rad and angmax_rad: 0.1 to 0.2 rad, {around}",
+        f"branches.csv row 5, angmin_rad and angmax_rad: -0.2 to -0.1 rad, {around}",
+    ]
+
+
 def test_a_deficit_that_is_cheaper_than_the_dearest_unit(good: Any) -> None:
     good.head(deficit_cost_per_MWh=42)
     assert good.only().startswith(
