@@ -107,7 +107,7 @@ def _source(scenario: HydroScenario, data: Path | None) -> tuple[Case, tuple[str
             raise UsageError(
                 f"data set {chosen.name} is not in {folder}: put it there with `interlock data hydro-{chosen.name} "
                 f"--from DIR`, where DIR holds the folder {chosen.name}, or name that folder: "
-                "--set 'case={{source: folder, path: FOLDER}}'"
+                "--set 'case={source: folder, path: FOLDER}'"
             )
         return read_case(folder, history=history)
     if isinstance(chosen, InlineCase):
