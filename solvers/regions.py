@@ -201,7 +201,7 @@ def _grown(array: Array, *shape: int) -> Array:
 def _wrong(status: Array, price: Array) -> Array:
     """Where prices have a sign that no optimum of a minimisation has at such a bound, ``(k,)``."""
     scale = TOLERANCE * (1.0 + np.abs(price).max(initial=0.0))
-    wrong = (price < -scale) & (status == LOWER)
+    wrong: Array = (price < -scale) & (status == LOWER)
     wrong |= (price > scale) & (status == UPPER)
     wrong |= (np.abs(price) > scale) & (status == ZERO)
     return wrong

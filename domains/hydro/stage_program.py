@@ -161,7 +161,7 @@ def incidence(case: Case) -> sparse.csr_array:
 
 
 def flows(case: Case) -> tuple[sparse.csr_array, Array, Array]:
-    """MW on each branch per radian at each bus ``(branches, buses)``, and its least and largest flow ``(branches,)``."""
+    """MW on each branch per radian at each bus ``(branches, buses)``; least and largest flow ``(branches,)``."""
     branches = case.branches
     stiffness = branches.susceptance * case.base
     least = np.maximum(-branches.rate, stiffness * branches.min_angle)
