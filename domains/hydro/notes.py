@@ -30,7 +30,7 @@ def system_notes(case: Case, network: Network, horizon: int) -> list[str]:
 def _undelivered_water(case: Case, loads: Array) -> list[str]:
     """Water that only turbines pass on is counted on downstream, whether or not its power can be delivered."""
     hydros = case.hydros
-    only: Array = (hydros.turbined_to & ~hydros.spilled_to).any(axis=1)
+    only = np.asarray((hydros.turbined_to & ~hydros.spilled_to).any(axis=1))
     power = float((hydros.production * hydros.max_turbine)[only].sum())
     least = float(loads.sum(axis=1).min())
     if power <= least:

@@ -68,9 +68,8 @@ def test_units_that_must_give_more_than_the_load():
     assert system_notes(case, "bus1", 1) == []
     (note,) = system_notes(case, "bus1", 2)
     assert "give at least 60 MW together, above its smallest load of 55 MW" in note
-    one = np.ones((1, 1))
     dispatch = open_dispatch(case, "bus1", 2)
-    volume, inflow = case.hydros.initial_volume[None], 0.0 * one
+    volume, inflow = case.hydros.initial_volume[None], np.zeros((1, 1))
     assert dispatch.solve(np.array([0]), volume, inflow, volume).cost.shape == (1,)
     with pytest.raises(StageInfeasible):
         dispatch.solve(np.array([1]), volume, inflow, volume)
