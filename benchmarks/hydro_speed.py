@@ -5,7 +5,8 @@
 * ``stages``: the linear stage problems of random operation: HiGHS warm (right-hand sides changed, primal and dual
   values read), HiGHS cold (solver cleared before every stage), and fixed end volumes in batches by regions of bases.
 * ``update``: one step of training, 16 paths of 126 stages: rollout, prices of 2,016 programs, back-propagation, Adam.
-* ``decision``: one request to an exported bundle, from raw request to answer, wall-clock milliseconds.
+* ``decision``: one request to an exported bundle, from raw request to answer, wall-clock milliseconds: with what the
+  policy remembered handed back, as in operation, and with the whole history of inflows read again.
 * ``scaling``: generated systems of 3, 11, 20 and 100 plants: prices per CPU second, updates, and the gap of a rule that
   was trained for a minute to the perfect-information bound.
 
@@ -135,10 +136,19 @@ def decision(problem: Any) -> dict[str, float]:
         write_bundle(path, problem=problem, policy=policy, run_info={}, evidence_summary={})
         decider = Decider(path)
         requests = decider.contract.sample_requests(300, 1)
-        answers = [decider.decide(request) for request in requests]
-    released = [answer["latency_ms"] for answer in answers if answer["status"] == "released"]
-    assert len(released) == len(requests), "every sample request has a decision"
-    return {"decision_ms": statistics.median(released)}
+        with_history = [decider.decide(request) for request in requests]
+        with_memory: list[dict[str, Any]] = []
+        in_order = {request["stage"]: request for request in sorted(requests, key=lambda request: request["stage"])}
+        for request in in_order.values():
+            remembered = with_memory[-1]["hidden_state"] if with_memory else None
+            known = {name: value for name, value in request.items() if name != "inflow_history_m3s"}
+            with_memory.append(decider.decide({**known, "hidden_state": remembered} if remembered else known))
+    for answers in (with_history, with_memory):
+        assert all(answer["status"] == "released" for answer in answers), "every sample request has a decision"
+    return {
+        "decision_ms": statistics.median(answer["latency_ms"] for answer in with_memory),
+        "decision_with_history_ms": statistics.median(answer["latency_ms"] for answer in with_history),
+    }
 
 
 def scaling() -> dict[str, float]:

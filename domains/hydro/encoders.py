@@ -13,7 +13,7 @@ from interlock.domains.hydro.rule_program import stage_features
 def encoders(case: Case, horizon: int) -> Mapping[str, Encoder]:
     """What networks see; numbers around 1, float32.
 
-    ``system``: ``features`` ``(n, 2 plants + 3)``: volumes and inflows beside their largest, season, stages left.
+    ``system``: ``vector`` ``(n, 2 plants + 3)``: volumes and inflows beside their largest, season, stages left.
     ``rule``: the same in two parts, ``features`` without volumes, which go into ``state`` ``(n, plants)``.
 
     Args:
@@ -26,7 +26,7 @@ def encoders(case: Case, horizon: int) -> Mapping[str, Encoder]:
     def system(observation: Observation) -> dict[str, Array]:
         stage, inflow = observation["stage"][:, 0], observation["inflow"]
         seen = stage_features(inflow, stage, inflow_scale, case.cycle, horizon)
-        return {"features": np.hstack([observation["volume"] / volume_scale, seen]).astype(np.float32)}
+        return {"vector": np.hstack([observation["volume"] / volume_scale, seen]).astype(np.float32)}
 
     def rule(observation: Observation) -> dict[str, Array]:
         stage, inflow = observation["stage"][:, 0], observation["inflow"]

@@ -79,7 +79,7 @@ class HydroProblem:
         return METRICS
 
     def encoders(self) -> Mapping[str, Encoder]:
-        """``system``."""
+        """``system`` and ``rule``."""
         return encoders.encoders(self.case, self.scenario.horizon)
 
     def decision(self) -> DecisionContract:

@@ -14,6 +14,7 @@ from interlock.core.evaluation.protocol import play
 from interlock.core.policy import FunctionPolicy
 from interlock.core.sddp.method import SddpProblem
 from interlock.core.testing import check_problem
+from interlock.core.training import MemoryRun
 from interlock.domains.hydro.case_file import case_to_json
 from interlock.domains.hydro.problem import build
 from interlock.domains.hydro.scenario import HydroScenario
@@ -211,3 +212,14 @@ def test_what_is_proven_out_of_reach_is_told_and_nothing_else(hydro_data):
     assert means(kept, "mpc", 5)[0].metrics["eens_percent"].mean() < 0.1
     lost = bolivia(hydro_data, load_factor=1.3, **stress)
     assert any("out of reach of every policy" in note for note in lost.notes)
+
+
+def test_model_free_methods_learn_on_the_same_problem() -> None:
+    """A few steps of the actor-critic, whose targets the simulator moves into what can be reached."""
+    from interlock.core.actor_critic.config import PPOConfig
+    from interlock.core.actor_critic.ppo import train
+
+    problem = build(HydroScenario.model_validate({"name": "toy", "evaluation": {"validation_instances": 4}}))
+    policy = train(problem, PPOConfig(steps=256, num_envs=8, rollout=16, minibatch=64), MemoryRun())
+    view = problem.environment(3, seed=0, split="validation").reset()
+    assert policy.act(view).shape == (3, 1)
