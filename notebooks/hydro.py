@@ -25,7 +25,7 @@ paths = 200  # held-out inflow paths
 # %%
 from pathlib import Path
 
-from interlock.core.decision_rules.config import PhaseSettings, RuleConfig
+from interlock.core.decision_rules.config import PhaseSettings, Pretraining, RuleConfig
 from interlock.core.decision_rules.method import train as train_rule
 from interlock.core.evaluation.evidence import evaluate_policies
 from interlock.core.sddp.method import SddpConfig
@@ -64,7 +64,7 @@ scenario = HydroScenario(
 problem = build(scenario)
 sddp = train_sddp(problem, SddpConfig(iterations=iterations), MemoryRun(seed=0))
 config = RuleConfig(
-    pretraining=PhaseSettings(updates=pretraining, batch=32, learning_rate=5e-3),
+    pretraining=Pretraining(updates=pretraining, batch=32, learning_rate=5e-3),
     training=PhaseSettings(updates=updates, batch=16, learning_rate=2e-3),
 )
 rule = train_rule(problem, config, MemoryRun(seed=0))
