@@ -17,8 +17,14 @@ TOLERANCE = 1e-7
 """Largest violation of a bound, in its unit: the solver's own."""
 
 
+MOST_BASES = 400
+"""Bases that are kept: beyond this, looking through them takes as long as solving a program warm."""
+
 LOWER, BASIC, UPPER, ZERO = 0, 1, 2, 3
 """Codes of a basis, as in ``interlock.solvers.interface.Basis``."""
+
+FAILED, ALONE = -2, -3
+"""Instead of a region: a program without a solution, and one that was solved when no more bases were kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +83,22 @@ class Regions:
         failed: dict[int, Solution] = {}
         order = np.argsort(-np.asarray(self.counts, np.int64), kind="stable")
         self._try(order, lower, upper, row_lower, row_upper, x, region)
+        row_duals = np.full((count, len(self._rows)), np.nan)
+        reduced_costs = np.full((count, len(self._columns)), np.nan)
+        self.session.start_from(None)  # the same batch has the same answer, whatever the session solved before
         while (left := np.flatnonzero(region == -1)).size:
             k = left[0]
-            self.session.start_from(None)
             self.session.change_columns(self._columns, lower[k], upper[k])
             self.session.change_rows(self._rows, row_lower[k], row_upper[k])
             solution = self.session.solve()
             basis = self.session.basis() if solution.status == "optimal" else None
             if solution.x is None or basis is None:
                 failed[int(k)] = solution
-                region[k] = -2
+                region[k] = FAILED
+                continue
+            if len(self.bases) >= MOST_BASES:
+                x[k], row_duals[k], reduced_costs[k] = solution.x, solution.row_duals, solution.reduced_costs
+                region[k] = ALONE
                 continue
             fixed = np.concatenate([lower[k] == upper[k], row_lower[k] == row_upper[k]])
             self._learn(np.concatenate([basis.columns, basis.rows]).astype(np.int8), fixed, optimal=True)
@@ -96,9 +108,7 @@ class Regions:
         for index, more in zip(used, times, strict=True):
             self.counts[index] += int(more)
         solved = region >= 0
-        x[~solved] = np.nan
-        row_duals = np.full((count, len(self._rows)), np.nan)
-        reduced_costs = np.full((count, len(self._columns)), np.nan)
+        x[region == FAILED] = np.nan
         row_duals[solved] = self._row_duals[region[solved]]
         reduced_costs[solved] = self._reduced_costs[region[solved]]
         return Batch(x @ self.cost, x, row_duals, reduced_costs, failed)

@@ -141,3 +141,15 @@ def test_a_basis_of_an_equality_is_not_used_where_there_is_a_range() -> None:
     assert regions.solve(none, 9 * one, 0.4 * one, 0.4 * one).objective[0] == pytest.approx(-0.4)
     assert regions.solve(none, 9 * one, 0.4 * one, 0.7 * one).objective[0] == pytest.approx(-0.7)
     assert regions.solve(none, 9 * one, 0.2 * one, 0.2 * one).objective[0] == pytest.approx(-0.2)
+
+
+def test_programs_beyond_the_bases_that_are_kept_are_solved_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("interlock.solvers.regions.MOST_BASES", 2)
+    program, rng = family(6)
+    regions = Regions(program, Highs().open(program))
+    drawn = bounds(program, rng, 40)
+    batch, expected = regions.solve(*drawn), one_by_one(program, *drawn)
+    assert len(regions.bases) == 2
+    np.testing.assert_allclose(batch.objective, [one.objective for one in expected], atol=1e-7)
+    np.testing.assert_allclose(batch.row_duals, [one.row_duals for one in expected], atol=1e-6)
+    np.testing.assert_allclose(batch.reduced_costs, [one.reduced_costs for one in expected], atol=1e-6)
