@@ -9,6 +9,7 @@ from gymnasium import spaces
 from interlock.core.decision import DecisionContract
 from interlock.core.decision_rules.contract import DecisionProgram
 from interlock.core.environment import Array, Observation, Split, Step
+from interlock.core.errors import NotExportable
 from interlock.core.multistage.stage import Multistage
 from interlock.core.policy import Encoder, FunctionPolicy, Policy
 from interlock.core.problem import Bound, Constraint, Figure, Metric, Objective
@@ -93,9 +94,9 @@ class ProgramProblem:
         """There is none.
 
         Raises:
-            NotImplementedError: always.
+            NotExportable: always.
         """
-        raise NotImplementedError("a program in general has no requests and no release checks")
+        raise NotExportable("a program in general has no requests and no release checks")
 
     def figures(self) -> Mapping[str, Figure]:
         """None."""
