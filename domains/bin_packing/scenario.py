@@ -20,6 +20,9 @@ both published ones and milder than that."""
 MAX_BIN = 512
 """Most cells along a side of the bin."""
 
+Stream = Literal["rs", "cut1", "cut2", "largest_first", "largest_last", "picks"]
+"""Where generated boxes come from."""
+
 UserColumn = Literal[
     "stream_id", "position", "length", "width", "height",
     "weight", "sku", "quantity", "max_stack_weight", "keep_upright", "group", "arrival_s",
@@ -41,6 +44,20 @@ class BinSettings(Settings):
     height: int = Field(10, ge=1, description="cells along z (upwards)", json_schema_extra={"maximum": MAX_BIN})
     cell_size: float = Field(1.0, gt=0, description="side of a cell, in `unit`")
     unit: Literal["cell", "mm", "cm", "m"] = Field("cell", description="unit of `cell_size`")
+    open: int = Field(1, ge=1, le=64, description="bins that stand open at once")
+    total: int | None = Field(
+        None,
+        ge=1,
+        description="bins of an episode: while there are more than `open`, a box that fits in no open bin closes the "
+        "fullest one and opens the next; null: as many as `open`, none is replaced",
+    )
+    max_weight: float | None = Field(None, gt=0, description="largest load of a bin, kg; needs weights; null: no limit")
+
+    @model_validator(mode="after")
+    def _enough_bins(self) -> Self:
+        if self.total is not None and self.total < self.open:
+            raise ValueError(f"bin.total {self.total} is less than bin.open {self.open}")
+        return self
 
     @model_validator(mode="after")
     def _not_too_fine(self) -> Self:
@@ -66,6 +83,12 @@ class ItemSettings(Settings):
 
     low: int = Field(2, ge=1, description="smallest side, cells")
     high: int = Field(5, ge=1, description="largest side, cells")
+    density: tuple[float, float] | None = Field(
+        None, description="weight of a cell of a generated box, drawn uniformly per box, kg; null: boxes weigh nothing"
+    )
+    crush_factor: float | None = Field(
+        None, gt=0, description="a box carries at most this many times its own weight; needs weights; null: anything"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -111,14 +134,43 @@ class BinPackingScenario(Scenario):
     domain: Literal["bin_packing"] = "bin_packing"
     bin: BinSettings = BinSettings()
     items: ItemSettings = ItemSettings()
-    stream: Literal["rs", "cut1", "cut2"] = Field(
+    stream: Stream = Field(
         "cut2",
         description="rs: independent uniform items; cut1, cut2: a full bin cut into items, ordered by the height of "
-        "their floor (cut1) or by stacking dependency (cut2)",
+        "their floor (cut1) or by stacking dependency (cut2); largest_first, largest_last: the items of cut2 with the "
+        "largest quarter moved to the front or the end; picks: boxes like those of warehouse orders, several alike in "
+        "a row, with weights",
     )
-    orientations: Literal[1, 2] = Field(1, description="1: as it comes; 2: length and width may be swapped")
+    test_streams: tuple[Stream, ...] = Field(
+        (), description="streams that the test instances are drawn from in turn, instead of `stream`"
+    )
+    look_ahead: int = Field(1, ge=1, description="boxes known, the one to be placed now among them")
+    buffer: int = Field(1, ge=1, description="boxes held, any of which may be placed next")
+    orientations: Literal[1, 2, 6] = Field(
+        1, description="1: as it comes; 2: length and width may be swapped; 6: any side may point up"
+    )
     stability: Literal["paper", "released", "full", "strict75"] | Stability = Field(
         "released", description="support rule: a preset or its three thresholds"
+    )
+    stacking: bool = Field(
+        False,
+        description="also demand that the centre of mass of the new box, and of every box below with the load it then "
+        "carries, lies above its supports",
+    )
+    max_cog_offset: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="limit on the probability that a bin's centre of gravity ends more than `cog_radius` off its axis; "
+        "null: not a constraint",
+    )
+    cog_radius: float = Field(0.15, gt=0, description="allowed distance, as a share of the bin's shorter side")
+    max_height_spread: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="limit on the mean of (highest - mean of the height map) / bin height over steps; null: not a "
+        "constraint",
     )
     max_overhang: float | None = Field(
         None,
@@ -151,7 +203,16 @@ class BinPackingScenario(Scenario):
             "items": [self.items.low, self.items.high],
             "orientations": self.orientations,
             "thresholds": list(self.thresholds()),
+            "open_bins": self.bin.open,
+            "look_ahead": self.look_ahead,
+            "buffer": self.buffer,
+            "stacking": self.stacking,
+            "weights": self.weighs(),
         }
+
+    def weighs(self) -> bool:
+        """Whether boxes have weights."""
+        return self.items.density is not None or self.stream == "picks"
 
     def thresholds(self) -> tuple[int, int, int]:
         """(theta4, theta3, theta0) in units of 1/10,000 of the footprint."""
