@@ -27,6 +27,8 @@ STANDS, TIPS, CRUSHES = 0, 1, 2
 
 _TOLERANCE = 1e-7
 """Of lengths in cells: a centre of mass on the very edge of its contact polygon counts as outside."""
+_NOTHING = 1e-12
+"""A share up to this is none."""
 
 
 @njit(cache=True)
@@ -65,7 +67,7 @@ def _above_supports(rects, found, x, y):
         dx, dy = rects[k // 4, 2 * (k % 2)] - x, rects[k // 4, 1 + 2 * (k % 4 // 2)] - y
         length = np.sqrt(dx * dx + dy * dy)
         if length <= _TOLERANCE:
-            return False
+            continue  # the point is this corner; whether it is inside, the others tell
         left, right = False, False
         for m in range(4 * found):
             across = dx * (rects[m // 4, 1 + 2 * (m % 4 // 2)] - y) - dy * (rects[m // 4, 2 * (m % 2)] - x)
@@ -103,15 +105,15 @@ def _shares(rects, found, x, y, shares):
             if shares[k] > 0:
                 px, py = n * (rects[k, 0] + rects[k, 2]) - sum_x, n * (rects[k, 1] + rects[k, 3]) - sum_y
                 share = (1.0 + px * slope_x + py * slope_y) / n
-                pulls = pulls or share < -1e-12
-                shares[k] = max(share, 0.0)
+                pulls = pulls or share < -_NOTHING
+                shares[k] = share if share > _NOTHING else 0.0
         if not pulls:
             return
 
 
 @njit(cache=True)
-def _pass_down(below, rects, found, mass, x, y, loads, shares):
-    """Add a mass at ``(x, y)`` to the loads (mass, moment along x, moment along y) of what it rests on."""
+def _pass_down(below, rects, found, mass, x, y, loads, shares, touched):
+    """Add a mass at ``(x, y)`` to the loads (mass, moment along x, moment along y) of what it rests on, and mark it."""
     _shares(rects, found, x, y, shares)
     miss_x, miss_y = x, y
     for k in range(found):
@@ -119,7 +121,8 @@ def _pass_down(below, rects, found, mass, x, y, loads, shares):
         miss_y -= shares[k] * (rects[k, 1] + rects[k, 3]) / 2
     for k in range(found):
         j, part = below[k], shares[k] * mass
-        if j >= 0:
+        if j >= 0 and shares[k] > 0:
+            touched[j] = True
             loads[j, 0] += part
             loads[j, 1] += part * ((rects[k, 0] + rects[k, 2]) / 2 + miss_x)
             loads[j, 2] += part * ((rects[k, 1] + rects[k, 3]) / 2 + miss_y)
@@ -131,6 +134,16 @@ def _resting(box, weight, mass, moment_x, moment_y):
     total = weight + mass
     x, y = box[0] + 0.5 * box[3], box[1] + 0.5 * box[4]
     return total, (weight * x + moment_x) / total, (weight * y + moment_y) / total
+
+
+@njit(cache=True, inline="always")
+def _scratch(count):
+    return (
+        np.empty(count + 1, np.int64),
+        np.empty((count + 1, 4), np.int64),
+        np.empty(count + 1),
+        np.empty(count, np.bool_),
+    )
 
 
 @njit(cache=True)
@@ -146,12 +159,12 @@ def settle(packed, weights, count):
         float64 ``(count, 3)``: mass on top of each box and its moments about the edges x = 0 and y = 0 of the bin.
     """
     loads = np.zeros((count, 3))
-    below, rects, shares = np.empty(count + 1, np.int64), np.empty((count + 1, 4), np.int64), np.empty(count + 1)
+    below, rects, shares, touched = _scratch(count)
     for j in np.argsort(-packed[:count, 2]):
         if packed[j, 2] > 0:
             found = _contacts(packed, count, packed[j], below, rects)
             mass, x, y = _resting(packed[j], weights[j], loads[j, 0], loads[j, 1], loads[j, 2])
-            _pass_down(below, rects, found, mass, x, y, loads, shares)
+            _pass_down(below, rects, found, mass, x, y, loads, shares, touched)
     return loads
 
 
@@ -166,10 +179,7 @@ def _judge(packed, weights, limits, count, loads, box, weight, check_centroid, c
     if check_centroid and not _above_supports(rects, found, x, y):
         return TIPS
     verdict = STANDS
-    _pass_down(below, rects, found, mass, x, y, more, shares)
-    for k in range(found):
-        if below[k] >= 0:
-            touched[below[k]] = True
+    _pass_down(below, rects, found, mass, x, y, more, shares, touched)
     while True:
         j = -1  # the highest box whose load changes: nothing that still changes rests on it
         for k in range(count):
@@ -187,21 +197,9 @@ def _judge(packed, weights, limits, count, loads, box, weight, check_centroid, c
         if check_centroid and not _above_supports(rects, found, x, y):
             return TIPS
         if packed[j, 2] > 0:
-            _pass_down(below, rects, found, mass, x, y, more, shares)
+            _pass_down(below, rects, found, mass, x, y, more, shares, touched)
             mass, x, y = _resting(packed[j], weights[j], loads[j, 0], loads[j, 1], loads[j, 2])
-            _pass_down(below, rects, found, -mass, x, y, more, shares)
-            for k in range(found):
-                touched[below[k]] = True
-
-
-@njit(cache=True, inline="always")
-def _scratch(count):
-    return (
-        np.empty(count + 1, np.int64),
-        np.empty((count + 1, 4), np.int64),
-        np.empty(count + 1),
-        np.empty(count, np.bool_),
-    )
+            _pass_down(below, rects, found, -mass, x, y, more, shares, touched)
 
 
 @njit(cache=True)
