@@ -142,10 +142,13 @@ def cut(piece: Box, low: int, high: int, rng: random.Random) -> list[Box]:
         return [piece]
     axis = rng.choice(long_axes)
     at = rng.randint(low, getattr(piece, axis) - low)
-    near, far = copy.copy(piece), copy.copy(piece)
-    setattr(near, axis, at)
-    setattr(far, axis, getattr(piece, axis) - at)
-    setattr(far, "l" + axis, getattr(piece, "l" + axis) + at)
+    x, y, z, lx, ly, lz = piece.x, piece.y, piece.z, piece.lx, piece.ly, piece.lz
+    if axis == "x":
+        near, far = Box(at, y, z, lx, ly, lz), Box(x - at, y, z, lx + at, ly, lz)
+    elif axis == "y":
+        near, far = Box(x, at, z, lx, ly, lz), Box(x, y - at, z, lx, ly + at, lz)
+    else:
+        near, far = Box(x, y, at, lx, ly, lz), Box(x, y, z - at, lx, ly, lz + at)
     return cut(near, low, high, rng) + cut(far, low, high, rng)
 
 
@@ -158,16 +161,17 @@ def cut_sequence(
         rng.shuffle(pieces)
         return [(piece.x, piece.y, piece.z) for piece in sorted(pieces, key=lambda piece: piece.lz)]
     heights = np.zeros(size[:2], dtype=np.int32)
-    order = []
-    while pieces:
-        ready = [
-            piece
-            for piece in pieces
-            if heights.item(piece.lx, piece.ly) == piece.lz  # most are told by one corner
-            and (heights[piece.lx : piece.lx + piece.x, piece.ly : piece.ly + piece.y] == piece.lz).all()
-        ]
-        chosen = rng.choice(ready)
-        pieces.remove(chosen)
+    order, ready = [], []
+    while pieces or ready:
+        waiting = []
+        for piece in pieces:
+            below = heights.item(piece.lx, piece.ly) == piece.lz  # most are told by one corner
+            if below and (heights[piece.lx : piece.lx + piece.x, piece.ly : piece.ly + piece.y] == piece.lz).all():
+                ready.append(piece)
+            else:
+                waiting.append(piece)
+        pieces = waiting
+        chosen = ready.pop(rng.randrange(len(ready)))  # what is ready stays so: nothing else is to stand there
         heights[chosen.lx : chosen.lx + chosen.x, chosen.ly : chosen.ly + chosen.y] = chosen.lz + chosen.z
         order.append((chosen.x, chosen.y, chosen.z))
     return order
