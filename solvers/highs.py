@@ -247,7 +247,7 @@ def _states() -> dict[int, tuple[Status, str]]:
 def _array(values: list[float]) -> Array:
     """A list as an array, in half the time that NumPy takes to look at each number."""
     found = np.empty(len(values))
-    struct.pack_into(f"{len(values)}d", found, 0, *values)
+    struct.pack_into(f"{len(values)}d", found.data, 0, *values)
     return found
 
 
