@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
 
+SIDES = ((0, 1, 2), (1, 0, 2), (0, 2, 1), (2, 0, 1), (1, 2, 0), (2, 1, 0))
+"""Per orientation, which side of a box (0 length, 1 width, 2 height) lies along x, along y and points up."""
+
 FEASIBLE, OUTSIDE, TOO_HIGH, UNSTABLE, DUPLICATE = range(5)
-"""Codes in ``Placements.rule``: the first rule that forbids a placement. A square box has no second orientation."""
+"""Codes in ``Placements.rule``: the first rule that forbids a placement. An orientation that gives a box the same sides
+as an earlier one is a duplicate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +61,9 @@ def placement_report(
 
     Args:
         heights: whole numbers ``(n, L, W)``, cells.
-        items: ``(n, 3)``: length, width, height of the box in front, cells.
+        items: ``(n, 3)``: length, width, height of the box to be placed, as it arrives, cells.
         ceiling: height of the bin, cells.
-        orientations: 1, or 2 where length and width may be swapped.
+        orientations: 1, 2 where length and width may be swapped, or 6 where any side may point up.
         thresholds: ``(theta4, theta3, theta0)`` in 1/10,000.
     """
     heights, items = np.asarray(heights, np.int32), np.asarray(items, np.int32)
@@ -68,18 +71,26 @@ def placement_report(
     shape = (n, orientations, size_x, size_y)
     rule = np.full(shape, OUTSIDE, np.uint8)
     z, support, corners = (np.zeros(shape, np.int32) for _ in range(3))
-    for o in range(orientations):
-        footprints = items[:, [0, 1]] if o == 0 else items[:, [1, 0]]
-        for length, width in np.unique(footprints, axis=0):
-            rows = np.flatnonzero((footprints == (length, width)).all(axis=1))
-            if o == 1 and length == width:
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for row, item in enumerate(items.tolist()):
+        alike.setdefault(tuple(item), []).append(row)
+    footprints: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+    for item, rows in alike.items():
+        seen = []
+        for o, (a, b, c) in enumerate(SIDES[:orientations]):
+            sides = item[a], item[b], item[c]
+            if sides in seen:
                 rule[rows, o] = DUPLICATE
-            elif length <= size_x and width <= size_y:
-                inside = (rows, o, slice(size_x - length + 1), slice(size_y - width + 1))
-                z[inside], support[inside], corners[inside] = _contact(heights[rows], length, width)
-                too_high = z[inside] + items[rows, 2][:, None, None] > ceiling
-                held = stable(support[inside], corners[inside], int(length * width), thresholds)
-                rule[inside] = np.where(too_high, TOO_HIGH, np.where(held, FEASIBLE, UNSTABLE))
+            elif sides[0] <= size_x and sides[1] <= size_y:
+                footprints.setdefault((sides[0], sides[1]), []).extend((row, o, sides[2]) for row in rows)
+            seen.append(sides)
+    for (length, width), places in footprints.items():
+        row, turn, up = np.array(places).T
+        inside = (row, turn, slice(size_x - length + 1), slice(size_y - width + 1))
+        floor, cells, held = _contact(heights[row], length, width)
+        z[inside], support[inside], corners[inside] = floor, cells, held
+        steady = np.where(stable(cells, held, length * width, thresholds), FEASIBLE, UNSTABLE)
+        rule[inside] = np.where(floor + up[:, None, None] > ceiling, TOO_HIGH, steady)
     return Placements(rule, z, support, corners)
 
 
@@ -94,16 +105,20 @@ def feasible_placements(
 
 def _contact(heights: Array, length: int, width: int) -> tuple[Array, Array, Array]:
     """Set-down height, cells and corners at that height, for every window of ``length x width`` cells."""
-    n, size_x, size_y = heights.shape
-    z = sliding_window_view(sliding_window_view(heights, length, axis=1).max(axis=-1), width, axis=2).max(axis=-1)
-    support = np.zeros_like(z)
-    sums = np.zeros((n, size_x + 1, size_y + 1), np.int32)  # sums[x, y]: cells at this level in [0, x) x [0, y)
-    for level in np.unique(z):
-        sums[:, 1:, 1:] = (heights == level).cumsum(axis=1, dtype=np.int32).cumsum(axis=2, dtype=np.int32)
-        count = sums[:, length:, width:] - sums[:, :-length, width:] - sums[:, length:, :-width]
-        np.copyto(support, count + sums[:, :-length, :-width], where=z == level)
+    size_x, size_y = heights.shape[1] - length + 1, heights.shape[2] - width + 1
+    z, support = heights[:, :, :size_y].copy(), np.ones((*heights.shape[:2], size_y), np.int32)
+    for k in range(1, width):  # along y first: the highest cell so far, and how many there are of it
+        level = heights[:, :, k : k + size_y]
+        support = np.where(level > z, 1, support + (level == z))
+        np.maximum(z, level, out=z)
+    rows, counts = z, support
+    z, support = rows[:, :size_x].copy(), counts[:, :size_x].copy()
+    for k in range(1, length):  # then the same over rows of such windows
+        level, count = rows[:, k : k + size_x], counts[:, k : k + size_x]
+        support = np.where(level > z, count, support + count * (level == z))
+        np.maximum(z, level, out=z)
     corners = np.zeros_like(z)
     for i in (0, length - 1):
         for j in (0, width - 1):
-            corners += heights[:, i : i + z.shape[1], j : j + z.shape[2]] == z
+            corners += heights[:, i : i + size_x, j : j + size_y] == z
     return z, support, corners
