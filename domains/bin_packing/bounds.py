@@ -9,9 +9,9 @@ from numba import njit
 from interlock.core.environment import Array, Observation, Split
 from interlock.core.policy import FunctionPolicy
 from interlock.core.problem import Bound
-from interlock.domains.bin_packing.generators import sequences
+from interlock.domains.bin_packing.generators import instances, source_of
 from interlock.domains.bin_packing.model import mask_one, place_one
-from interlock.domains.bin_packing.scenario import BinPackingScenario
+from interlock.domains.bin_packing.scenario import BinPackingScenario, Stream
 
 LARGEST_EXACT = 4_000_000
 """Most height maps for which backward induction is offered (a few seconds)."""
@@ -90,9 +90,10 @@ def _greedy_in_values(heights, items, orientations, ceiling, thresholds, values)
 
 
 def has_exact_optimum(scenario: BinPackingScenario) -> bool:
-    """Whether backward induction over all height maps is within reach: independent items and a tiny bin."""
+    """Whether backward induction over all height maps is within reach: independent items, one at a time, a tiny bin."""
     digits = scenario.bin.length * scenario.bin.width  # the number of maps itself overflows for a large bin
-    return scenario.stream == "rs" and digits * math.log(scenario.bin.height + 1) <= math.log(LARGEST_EXACT)
+    one_by_one = scenario.stream == "rs" and not scenario.test_streams and scenario.look_ahead == 1 and scenario.plain()
+    return one_by_one and digits * math.log(scenario.bin.height + 1) <= math.log(LARGEST_EXACT)
 
 
 def exact_values(scenario: BinPackingScenario) -> Array:
@@ -103,7 +104,7 @@ def exact_values(scenario: BinPackingScenario) -> Array:
     """
     if not has_exact_optimum(scenario):
         raise ValueError(
-            f"{scenario.name}: backward induction needs independent items and at most {LARGEST_EXACT} maps"
+            f"{scenario.name}: backward induction needs independent items, one known, and at most {LARGEST_EXACT} maps"
         )
     bin_, items = scenario.bin, scenario.items
     values: Array = _backward_induction(
@@ -132,27 +133,49 @@ def optimal_policy(scenario: BinPackingScenario) -> FunctionPolicy:
     return FunctionPolicy(act)
 
 
-def prefix_volumes(items: Array, lengths: Array, volume: int) -> Array:
-    """Largest total volume of a prefix of each sequence that does not exceed the bin, as a share of the bin.
+def prefix_volumes(items: Array, lengths: Array, volume: int, *, bins: int = 1, buffer: int = 1) -> Array:
+    """Largest share of the bins of an episode that the sequence allows to fill.
 
-    A policy packs a prefix and stops at the first box that it cannot place, so no policy can pack more.
+    A policy packs a prefix and stops at the first box that it cannot place, so no policy can pack more than the largest
+    prefix that the bins hold; several open bins change nothing in this. With ``b`` boxes held, what is packed after
+    ``n`` boxes is the first ``n + b - 1`` without ``b - 1`` of them: at least their volume without the ``b - 1``
+    largest, which must not exceed the bins, and at most their volume without the ``b - 1`` smallest.
 
     Args:
         items: ``(N, M, 3)``.
         lengths: ``(N,)``.
-        volume: of the bin, cells.
+        volume: of a bin, cells.
+        bins: of an episode.
+        buffer: boxes held.
     """
     boxes = items.astype(np.int64).prod(axis=2)
     boxes[np.arange(items.shape[1])[None] >= lengths[:, None]] = 0
-    totals = boxes.cumsum(axis=1)
-    shares: Array = np.where(totals <= volume, totals, 0).max(axis=1) / volume
+    totals, room = boxes.cumsum(axis=1), bins * volume
+    if buffer > 1:
+        return np.array([_held_back(row[:n], room, buffer) for row, n in zip(boxes, lengths, strict=True)]) / room
+    shares: Array = np.where(totals <= room, totals, 0).max(axis=1) / room
     return shares
+
+
+def _held_back(boxes: Array, room: int, buffer: int) -> int:
+    """Largest volume that can be packed of one sequence of volumes, with ``buffer`` boxes held."""
+    total, best = 0, 0
+    largest: list[int] = []
+    smallest: list[int] = []
+    for volume in boxes.tolist():
+        total += volume
+        largest = sorted([*largest, volume])[1 - buffer :]
+        smallest = sorted([*smallest, volume])[: buffer - 1]
+        if total - sum(largest) > room:
+            return best
+        best = max(best, min(room, total - sum(smallest)))
+    return total if total <= room else max(best, min(room, total - smallest[0]))  # in the end fewer may be held
 
 
 def bounds(
     scenario: BinPackingScenario, instances: Callable[[Split, int], tuple[Array, Array]], *, generated: bool
 ) -> dict[str, Bound]:
-    """All bounds of a scenario by name, in % of the bin; the first is the reference of the normalised score.
+    """All bounds of a scenario by name, in % of the bins; the first is the reference of the normalised score.
 
     Args:
         scenario: the numbers.
@@ -165,15 +188,17 @@ def bounds(
 
     def prefix(split: Split, count: int) -> Array:
         items, lengths = instances(split, count)
-        return 100.0 * prefix_volumes(items, lengths, volume)
+        return 100.0 * prefix_volumes(items, lengths, volume, bins=scenario.bins(), buffer=scenario.buffer)
 
+    streams = set(scenario.test_streams or (scenario.stream,))
+    attained = generated and scenario.plain() and streams <= {"cut1", "cut2"}
     found = {
         "perfect_information": Bound(
             "perfect_information",
-            "perfect_information" if generated and scenario.stream != "rs" else "relaxation",
+            "perfect_information" if attained else "relaxation",
             prefix,
-            "largest prefix of the sequence whose volume the bin can hold; attained on the cutting streams, whose "
-            "recorded positions fill the bin",
+            "largest prefix of the sequence whose volume the bins can hold"
+            + ("; attained on the cutting streams, whose recorded positions fill the bin" if attained else ""),
         )
     }
     if generated and has_exact_optimum(scenario):
@@ -187,10 +212,16 @@ def bounds(
     return found
 
 
-def generated_instances(scenario: BinPackingScenario, seed: int, count: int) -> tuple[Array, Array]:
-    """Items and lengths of generated instances; ``seed`` is that of the instance stream inside the environment."""
-    bin_, items = scenario.bin, scenario.items
-    drawn, lengths, _ = sequences(
-        scenario.stream, count, seed=seed, size=(bin_.length, bin_.width, bin_.height), low=items.low, high=items.high
-    )
-    return drawn, lengths
+def generated_instances(
+    scenario: BinPackingScenario, seed: int, count: int, streams: tuple[Stream, ...] | None = None
+) -> tuple[Array, Array]:
+    """Items and lengths of generated instances.
+
+    Args:
+        scenario: the numbers.
+        seed: of the instance stream inside the environment.
+        count: how many.
+        streams: played in turn; default: the scenario's one.
+    """
+    items, lengths, _, _ = instances(source_of(scenario, seed, streams), count)
+    return items, lengths

@@ -4,19 +4,49 @@ import numpy as np
 
 from interlock.core.environment import Array, Observation
 from interlock.core.policy import Encoder
-from interlock.domains.bin_packing.features import placement_features
+from interlock.domains.bin_packing.features import map_features, placement_features
 from interlock.domains.bin_packing.scenario import BinPackingScenario
+
+
+def views(observation: Observation, buffer: int = 1) -> tuple[Array, Array, Array]:
+    """One row per (row, open bin, held box), so that what is written for one bin and one box plays every variant.
+
+    What is computed per view, ``(n * B * b, O * L * W)``, has the order of the actions: reshape it to ``(n, A)``.
+
+    Args:
+        observation: of the environment.
+        buffer: boxes held, ``b``.
+
+    Returns:
+        height maps int16 ``(n * B * b, L, W)``; boxes int16 ``(n * B * b, 3)``; masks bool ``(n * B * b, O * L * W)``.
+    """
+    heights, items, masks = observation["height_map"], observation["items"], observation["action_mask"]
+    n, bins = len(heights), heights.shape[1] if heights.ndim == 4 else 1
+    count = n * bins * buffer
+    if count == n:
+        fronts = items[:, 0]
+    else:
+        heights = np.repeat(heights.reshape(n * bins, *heights.shape[-2:]), buffer, axis=0)
+        fronts = np.repeat(items[:, None, :buffer], bins, axis=1).reshape(count, 3)
+    return (
+        np.ascontiguousarray(heights, np.int16),
+        np.ascontiguousarray(fronts, np.int16),
+        np.ascontiguousarray(masks.reshape(count, -1)),
+    )
 
 
 def encoders(scenario: BinPackingScenario) -> dict[str, Encoder]:
     """The encoders of a scenario, by name.
 
-    ``placements``: float32 ``action_features`` ``(n, A, 12)``, see ``features.FEATURES``.
-    ``planes``: float32 ``planes`` ``(n, 4 + O, L, W)``: height map, length, width and height of the box in front as
-    constant planes, each divided by the bin's own size, and one mask plane per orientation.
+    ``placements``: float32 ``action_features`` ``(n, A, 12)``, see ``features.FEATURES``. With several open bins those
+    about the height map afterwards are changes against the map before, so that bins can be compared: what they say of
+    all bins together differs by a constant only.
+    ``planes`` (one open bin, one box held): float32 ``planes`` ``(n, 4 + O, L, W)``: height map, length, width and
+    height of the box in front as constant planes, each divided by the bin's own size, and one mask plane per
+    orientation.
     """
     size = np.array([scenario.bin.length, scenario.bin.width, scenario.bin.height], np.float32)
-    ceiling = scenario.bin.height
+    ceiling, buffer, several = scenario.bin.height, scenario.buffer, scenario.bin.open > 1
 
     def planes(observation: Observation) -> dict[str, Array]:
         heights, mask = observation["height_map"], observation["action_mask"]
@@ -29,12 +59,11 @@ def encoders(scenario: BinPackingScenario) -> dict[str, Encoder]:
         return {"planes": out}
 
     def placements(observation: Observation) -> dict[str, Array]:
-        features: Array = placement_features(
-            np.ascontiguousarray(observation["height_map"], np.int16),
-            np.ascontiguousarray(observation["items"][:, 0], np.int16),
-            np.ascontiguousarray(observation["action_mask"]),
-            ceiling,
-        )
-        return {"action_features": features}
+        heights, items, masks = views(observation, buffer)
+        features: Array = placement_features(heights, items, masks, ceiling)
+        if several:
+            features -= map_features(heights, ceiling)[:, None]
+            features *= masks[:, :, None]
+        return {"action_features": features.reshape(*observation["action_mask"].shape, features.shape[-1])}
 
-    return {"placements": placements, "planes": planes}
+    return {"placements": placements} if several or buffer > 1 else {"placements": placements, "planes": planes}

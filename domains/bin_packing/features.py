@@ -10,6 +10,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from interlock.domains.bin_packing.orientation import sides
+
 Array = NDArray[Any]
 
 FEATURES = (
@@ -190,13 +192,13 @@ def features_one(heights, item, mask, ceiling, padded, square, square_before, su
         if not mask[action]:
             continue
         cell = action % cells
-        length, width = (item[0], item[1]) if action < cells else (item[1], item[0])
+        length, width, box = sides(item, action // cells)
         i0, j0 = cell // size_y + 1, cell % size_y + 1
         i1, j1 = i0 + length - 1, j0 + width - 1
         if i1 > size_x or j1 > size_y:  # whatever the mask says, never write beyond the map
             continue
-        z, below = _set_down(padded, i0, i1, j0, j1, item[2])
-        top = z + item[2]
+        z, below = _set_down(padded, i0, i1, j0, j1, box)
+        top = z + box
         row = out[action]
         row[0] = (length * width * z - below) / 4.0
         row[4] = top / ceiling
@@ -241,4 +243,32 @@ def placement_features(heights, items, masks, ceiling):
     sums = np.zeros((size_x + 2, size_y + 2, _COUNTS), np.int32)
     for r in range(n):
         features_one(heights[r], items[r], masks[r], ceiling, padded, square, square_before, sums, out[r])
+    return out
+
+
+@njit(cache=True)
+def map_features(heights, ceiling):
+    """Features 6 to 12 of height maps as they are: what a placement changes is the difference to these.
+
+    Args:
+        heights: int16 ``(n, L, W)``.
+        ceiling: height of the bin in cells.
+
+    Returns:
+        float32 ``(n, 12)`` in the order of ``FEATURES``; the first five, which are about a box, are zero.
+    """
+    n, size_x, size_y = heights.shape
+    out = np.zeros((n, 12), np.float32)
+    padded = np.full((size_x + 2, size_y + 2), ceiling, np.int16)
+    square = np.zeros((size_x + 1, size_y + 1), np.int16)
+    square_before = np.zeros_like(square)
+    sums = np.zeros((size_x + 2, size_y + 2, _COUNTS), np.int32)
+    for r in range(n):
+        _count_map(heights[r], padded, ceiling, square, square_before, sums)
+        total = sums[size_x, size_y]
+        out[r, 5] = (total[_STEPS_X] + total[_STEPS_Y]) / 20.0
+        out[r, 6] = total[_PITS] / 10.0
+        out[r, 7] = total[_NEARLY_FULL] / 10.0
+        for k in range(4):
+            out[r, 8 + k] = total[_FLAT + k] / 50.0
     return out

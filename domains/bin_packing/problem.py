@@ -12,7 +12,7 @@ from interlock.core.evaluation.protocol import split_seed
 from interlock.core.policy import Encoder, Policy
 from interlock.core.problem import Bound, Constraint, Figure, Metric, Objective
 from interlock.domains.bin_packing import baselines, bounds, decision, encoders, figures
-from interlock.domains.bin_packing.environment import METRICS, BinPackingEnvironment, stream_seed
+from interlock.domains.bin_packing.environment import BinPackingEnvironment, metrics, stream_seed, streams_of
 from interlock.domains.bin_packing.scenario import BinPackingScenario
 from interlock.domains.bin_packing.userdata import UserItems, read_items
 
@@ -34,7 +34,7 @@ class BinPackingProblem:
     def __init__(self, scenario: BinPackingScenario, data: UserItems | None = None):
         self.scenario = scenario if data is None else _over_all(scenario, len(data.lengths))
         self.data = data
-        self.constraints = _constraints(scenario)
+        self.constraints = constraints(scenario)
         self.notes = () if data is None else data.notes()
         if data is not None and len(data.lengths) == 1:
             self.notes = (
@@ -59,16 +59,17 @@ class BinPackingProblem:
             if self.data is not None:
                 wrapped = np.arange(count) % len(self.data.lengths)
                 return self.data.items[wrapped], self.data.lengths[wrapped]
-            return bounds.generated_instances(self.scenario, stream_seed(split_seed(self, split), split), count)
+            seed = stream_seed(split_seed(self, split), split)
+            return bounds.generated_instances(self.scenario, seed, count, streams_of(self.scenario, split))
 
         return bounds.bounds(self.scenario, instances, generated=self.data is None)
 
     def metrics(self) -> tuple[Metric, ...]:
-        """Boxes packed, and why episodes ended."""
-        return METRICS
+        """Boxes packed, why episodes ended, bins opened, utilisation on each test stream."""
+        return metrics(self.scenario, generated=self.data is None)
 
     def encoders(self) -> Mapping[str, Encoder]:
-        """``planes`` and ``placements``."""
+        """``placements``, and ``planes`` for one bin."""
         return encoders.encoders(self.scenario)
 
     def decision(self) -> DecisionContract:
@@ -87,16 +88,25 @@ def _over_all(scenario: BinPackingScenario, sequences: int) -> BinPackingScenari
     return scenario.with_changes(evaluation=evaluation)
 
 
-def _constraints(scenario: BinPackingScenario) -> tuple[Constraint, ...]:
-    illegal = Constraint(
-        "illegal_placements", "hard", 0.0, "placements", describe="placements outside the bin, too high or unstable"
-    )
-    if scenario.max_overhang is None:
-        return (illegal,)
-    overhang = Constraint(
-        "overhang", "mean", scenario.max_overhang, "share of footprint", describe="unsupported share of the footprint"
-    )
-    return illegal, overhang
+def constraints(scenario: BinPackingScenario) -> tuple[Constraint, ...]:
+    """The limits of a scenario, in the order of the columns of the cost."""
+    found = [
+        Constraint(
+            "illegal_placements", "hard", 0.0, "placements", describe="placements that some rule of the mask forbids"
+        )
+    ]
+    if scenario.max_overhang is not None:
+        describe = "unsupported share of the footprint"
+        found.append(Constraint("overhang", "mean", scenario.max_overhang, "share of footprint", describe=describe))
+    if scenario.max_cog_offset is not None:
+        describe = f"centre of gravity of a bin more than {scenario.cog_radius:g} of its shorter side off its axis"
+        found.append(Constraint("cog_offset", "chance", scenario.max_cog_offset, "bins", describe=describe))
+    if scenario.max_height_spread is not None:
+        describe = "highest less mean of the height map of the bin that took the box, over its height"
+        found.append(
+            Constraint("height_spread", "mean", scenario.max_height_spread, "share of height", describe=describe)
+        )
+    return tuple(found)
 
 
 def build(scenario: BinPackingScenario, data: Path | None = None) -> BinPackingProblem:

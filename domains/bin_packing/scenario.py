@@ -20,6 +20,9 @@ both published ones and milder than that."""
 MAX_BIN = 512
 """Most cells along a side of the bin."""
 
+HEAVIEST_PICK = 50.0
+"""No box of the stream ``picks`` weighs more, kg."""
+
 Stream = Literal["rs", "cut1", "cut2", "largest_first", "largest_last", "picks"]
 """Where generated boxes come from."""
 
@@ -51,7 +54,7 @@ class BinSettings(Settings):
         description="bins of an episode: while there are more than `open`, a box that fits in no open bin closes the "
         "fullest one and opens the next; null: as many as `open`, none is replaced",
     )
-    max_weight: float | None = Field(None, gt=0, description="largest load of a bin, kg; needs weights; null: no limit")
+    max_weight: float | None = Field(None, gt=0, description="largest load of a bin, kg; null: no limit")
 
     @model_validator(mode="after")
     def _enough_bins(self) -> Self:
@@ -84,16 +87,20 @@ class ItemSettings(Settings):
     low: int = Field(2, ge=1, description="smallest side, cells")
     high: int = Field(5, ge=1, description="largest side, cells")
     density: tuple[float, float] | None = Field(
-        None, description="weight of a cell of a generated box, drawn uniformly per box, kg; null: boxes weigh nothing"
+        None,
+        description="weight of a cell of a generated box, drawn uniformly per box, kg (least, most); null: 1 kg per "
+        "cell, or what the products of the stream `picks` weigh",
     )
     crush_factor: float | None = Field(
-        None, gt=0, description="a box carries at most this many times its own weight; needs weights; null: anything"
+        None, gt=0, description="a box carries at most this many times its own weight; null: anything"
     )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.low > self.high:
             raise ValueError(f"items.low {self.low} is larger than items.high {self.high}")
+        if self.density is not None and not 0 <= self.density[0] <= self.density[1] > 0:
+            raise ValueError(f"items.density {self.density}: expected 0 <= least <= most, and most above 0")
         return self
 
 
@@ -188,12 +195,37 @@ class BinPackingScenario(Scenario):
 
     @model_validator(mode="after")
     def _items_fit(self) -> Self:
-        if self.items.low > min(self.bin.length, self.bin.width, self.bin.height):
+        smallest = min(self.bin.length, self.bin.width, self.bin.height)
+        streams = {self.stream, *self.test_streams}
+        if self.items.low > smallest:
             raise ValueError(f"items.low {self.items.low} does not fit the bin")
-        if self.stream == "rs" and self.items.high > min(self.bin.length, self.bin.width, self.bin.height):
+        if streams & {"rs", "picks"} and self.items.high > smallest:
             raise ValueError(f"items.high {self.items.high} does not fit the bin")
-        if self.stream != "rs" and self.items.high < 2 * self.items.low:
+        if streams - {"rs", "picks"} and self.items.high < 2 * self.items.low:
             raise ValueError("cutting needs items.high >= 2 * items.low, so that every longer piece can be cut")
+        if "picks" in streams and self.bin.unit == "cell":
+            raise ValueError("stream picks draws boxes in centimetres: set bin.unit to mm, cm or m, and bin.cell_size")
+        return self
+
+    @model_validator(mode="after")
+    def _bins_bear_one_box(self) -> Self:
+        heaviest = HEAVIEST_PICK if self.stream == "picks" else 0.0
+        if self.items.density is not None or self.stream != "picks":
+            heaviest = self.items.high**3 * (1.0 if self.items.density is None else self.items.density[1])
+        if self.bin.max_weight is not None and self.bin.max_weight < heaviest:
+            raise ValueError(f"bin.max_weight {self.bin.max_weight:g} kg is less than a box may weigh: {heaviest:g} kg")
+        return self
+
+    @model_validator(mode="after")
+    def _test_streams_in_turn(self) -> Self:
+        count = len(self.test_streams)
+        if len(set(self.test_streams)) < count:
+            raise ValueError(f"test_streams {', '.join(self.test_streams)}: each stream at most once")
+        if count and self.evaluation.test_instances % count:
+            raise ValueError(
+                f"evaluation.test_instances {self.evaluation.test_instances} is not a multiple of the {count} "
+                "test_streams, which are played in turn"
+            )
         return self
 
     def signature(self) -> dict[str, Any]:
@@ -211,8 +243,21 @@ class BinPackingScenario(Scenario):
         }
 
     def weighs(self) -> bool:
-        """Whether boxes have weights."""
-        return self.items.density is not None or self.stream == "picks"
+        """Whether the weights of boxes matter, so that a policy is shown them."""
+        return self.items.density is not None or self.stream == "picks" or bool(self.weight_rules())
+
+    def weight_rules(self) -> tuple[str, ...]:
+        """The settings in force that limit weights."""
+        limits = {"bin.max_weight": self.bin.max_weight, "items.crush_factor": self.items.crush_factor}
+        return tuple(name for name, value in limits.items() if value is not None)
+
+    def bins(self) -> int:
+        """Bins of an episode."""
+        return self.bin.open if self.bin.total is None else self.bin.total
+
+    def plain(self) -> bool:
+        """Whether a box may go to one bin only, is the only one held, and nothing but its support matters."""
+        return self.bins() == 1 and self.buffer == 1 and not self.stacking and not self.weight_rules()
 
     def thresholds(self) -> tuple[int, int, int]:
         """(theta4, theta3, theta0) in units of 1/10,000 of the footprint."""

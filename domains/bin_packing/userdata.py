@@ -69,6 +69,9 @@ class UserItems:
     Attributes:
         items: int16 ``(N, M, 3)``: length, width, height in cells, in order of arrival; 0 after the end of a stream.
         lengths: int32 ``(N,)``: items in each stream, at least 1.
+        weights: float64 ``(N, M)``, kg; the volume in cells where the file has no weights, or some are blank.
+        limits: float64 ``(N, M)``, ``max_stack_weight`` in kg; NaN where it is blank or the file has none.
+        upright: bool ``(N, M)``, ``keep_upright``.
         stream_ids: name of each stream, in order of first appearance.
         extra: one row per item in the order of ``items``: ``stream`` (index), ``item`` (index within the stream),
             ``row`` of the file and every column of the file but the sides. Known columns carry our names and are
@@ -80,6 +83,9 @@ class UserItems:
 
     items: Array
     lengths: Array
+    weights: Array
+    limits: Array
+    upright: Array
     stream_ids: list[str]
     extra: pd.DataFrame
     warnings: list[str]
@@ -94,16 +100,13 @@ class UserItems:
         return (*self.warnings, f"{rounded}: {self.rounding.volume_lost:.1%} of the volume counted as packed is air")
 
 
-def read_items(
-    path: Path, scenario: BinPackingScenario, *, rejected: Path | None = None, needs_weight: tuple[str, ...] = ()
-) -> UserItems:
+def read_items(path: Path, scenario: BinPackingScenario, *, rejected: Path | None = None) -> UserItems:
     """Read and check a user's item file.
 
     Args:
         path: CSV (UTF-8, comma-separated, optionally gzipped) or parquet.
         scenario: gives the bin, the units, the allowed orientations and what to do with oversized items.
         rejected: file to write oversized items to, with the reason, if ``data.on_oversize`` is ``reject``.
-        needs_weight: constraints in force that need the weight of every item.
 
     Returns:
         The items of every stream in cells, and what the user should know about them.
@@ -116,11 +119,12 @@ def read_items(
     scale = _cells_per_unit(scenario)
     sheet = read_sheet(path)
     names = _resolve_columns(sheet, scenario.data.columns)
-    values = _check_values(sheet, names, scenario, needs_weight)
+    values = _check_values(sheet, names, scenario)
     _check_positions(sheet, names, values)
     exact = np.stack([values[side] for side in SIDES], axis=1) * scale
     cells = np.ceil(exact * (1 - _TOLERANCE))
     reason = _why_too_large(exact, cells, values, scenario)
+    _check_loads(sheet, names, values, scenario)
     oversize = np.array([text != "" for text in reason], bool)
     if scenario.data.on_oversize == "error":
         for k in np.flatnonzero(oversize).tolist():
@@ -183,9 +187,7 @@ def _cells_per_unit(scenario: BinPackingScenario) -> float:
     return _MILLIMETRES[file_unit] / _MILLIMETRES[bin_unit] / scenario.bin.cell_size
 
 
-def _check_values(
-    sheet: Sheet, names: dict[str, str], scenario: BinPackingScenario, needs_weight: tuple[str, ...]
-) -> dict[str, Array]:
+def _check_values(sheet: Sheet, names: dict[str, str], scenario: BinPackingScenario) -> dict[str, Array]:
     """Known columns as numbers (NaN where wrong or, if that is allowed, blank); notes every wrong value."""
     unit, weight_unit = scenario.data.unit, scenario.data.weight_unit
     stream = sheet.columns[names["stream_id"]]
@@ -211,14 +213,27 @@ def _check_values(
         known = [_TRUTH.get(value.lower()) for value in sheet.columns[names["keep_upright"]]]
         sheet.report(np.array([value is None for value in known], bool), names["keep_upright"], "true or false")
         values["keep_upright"] = np.array([bool(value) for value in known], bool)
-    if needs_weight:
-        _check_weights(sheet, names, needs_weight, weight_unit)
     return values
 
 
-def _check_weights(sheet: Sheet, names: dict[str, str], needs_weight: tuple[str, ...], unit: str) -> None:
-    """Every item needs a weight if a constraint in force is about weights."""
-    why = f"{'constraint' if len(needs_weight) == 1 else 'constraints'} {', '.join(needs_weight)}"
+def _check_loads(sheet: Sheet, names: dict[str, str], values: dict[str, Array], scenario: BinPackingScenario) -> None:
+    """Every item needs a weight if something in force is about weights, and none may exceed what a bin may carry."""
+    rules = list(scenario.weight_rules())
+    if "max_stack_weight" in values and np.isfinite(values["max_stack_weight"]).any():
+        rules.append("max_stack_weight")
+    if not rules and scenario.weighs():
+        rules.append("items.density" if scenario.items.density is not None else "stream picks")
+    if rules:
+        _check_weights(sheet, names, rules, scenario.data.weight_unit)
+    limit = scenario.bin.max_weight
+    if limit is not None and "weight" in values:
+        heavy = values["weight"] > limit
+        sheet.report(heavy, names["weight"], f"at most the {limit:g} kg that bin.max_weight lets a bin carry")
+
+
+def _check_weights(sheet: Sheet, names: dict[str, str], rules: list[str], unit: str) -> None:
+    """Every item has a weight, which these rules need."""
+    why = f"{'constraint' if len(rules) == 1 else 'constraints'} {', '.join(rules)}"
     if "weight" not in names:
         sheet.problems.append((1, f"no column weight, which {why} needs for every item, in {unit}"))
         return
@@ -250,8 +265,10 @@ def _why_too_large(exact: Array, cells: Array, values: dict[str, Array], scenari
     strange = np.zeros(len(cells), bool)
     for column in exact.T:
         strange |= column > 8 * _median(column)
-    fits: Array = np.logical_or(as_is, swapped) if scenario.orientations == 2 else as_is
     upright = values.get("keep_upright", np.zeros(len(cells), bool))
+    fits: Array = np.logical_or(as_is, swapped) if scenario.orientations > 1 else as_is
+    if scenario.orientations == 6:
+        fits = np.logical_or(fits, tilted & ~upright)
     bin_text = " x ".join(f"{side:.0f}" for side in room)
     reasons = [""] * len(cells)
     for k in np.flatnonzero(~fits & np.isfinite(cells).all(axis=1)):
@@ -261,7 +278,7 @@ def _why_too_large(exact: Array, cells: Array, values: dict[str, Array], scenari
         elif tilted[k] and upright[k]:
             why = "fits only when tilted, and keep_upright forbids that"
         elif tilted[k]:
-            why = "fits only when tilted, which this scenario never does"
+            why = f"fits only when tilted, which orientations={scenario.orientations} does not allow (6 does)"
         else:
             why = "fits in no orientation"
         hint = "; a side is more than 8 times the median of its column: are units mixed?" if strange[k] else ""
@@ -335,6 +352,12 @@ def _assemble(
     item = np.arange(len(source)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     items = np.zeros((len(ids), int(lengths.max()), 3), np.int16)
     items[stream, item] = cells[source]
+    weights, limits = np.zeros(items.shape[:2]), np.full(items.shape[:2], np.nan)
+    upright = np.zeros(items.shape[:2], np.bool_)
+    known = values.get("weight", np.full(len(cells), np.nan))
+    weights[stream, item] = (known if np.isfinite(known[order]).all() else cells.prod(axis=1))[source]
+    limits[stream, item] = values.get("max_stack_weight", np.full(len(cells), np.nan))[source]
+    upright[stream, item] = values.get("keep_upright", np.zeros(len(cells), bool))[source]
 
     volume = float(cells[source].prod(axis=1).sum())
     rounded = (cells[order] - exact[order] > _TOLERANCE * exact[order]).any(axis=1)
@@ -349,7 +372,18 @@ def _assemble(
             extra[f"{name} (file)" if name in extra else name] = column[source]
     for name in {"position", "quantity"} & set(names):
         extra[name] = extra[name].astype(np.int64)
-    return UserItems(items, lengths.astype(np.int32), [str(name) for name in ids], extra, warnings, rounding, left_out)
+    return UserItems(
+        items=items,
+        lengths=lengths.astype(np.int32),
+        weights=weights,
+        limits=limits,
+        upright=upright,
+        stream_ids=[str(name) for name in ids],
+        extra=extra,
+        warnings=warnings,
+        rounding=rounding,
+        rejected=left_out,
+    )
 
 
 def _warnings(

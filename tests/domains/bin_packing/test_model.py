@@ -272,9 +272,9 @@ def test_overhang_cost_is_the_unsupported_share_of_the_footprint():
     environment = problem.environment(1, seed=0, split="train")
     environment.reset()
     state = environment.state()
-    state["heights"][0, :2, :3] = [[1, 1, 1], [1, 1, 0]]
+    state["heights"][0, 0, :2, :3] = [[1, 1, 1], [1, 1, 0]]
     state["items"][0, 0] = (2, 3, 2)
-    state["masks"][0] = mask_batch(state["heights"], state["items"][:, 0], 1, 10, (6000, 8000, 9500))[0]
+    state["masks"][0] = mask_batch(state["heights"][:, 0], state["items"][:, 0], 1, 10, (6000, 8000, 9500))[0]
     environment.restore(state)
     assert environment.step(np.array([0])).cost[0, 1] == pytest.approx(1 / 6)
 
@@ -329,4 +329,4 @@ def test_bounds_belong_to_the_instances_that_are_played(split):
     bound = problem.bounds()["perfect_information"].compute(split, 40)
     view = problem.environment(40, seed=split_seed(problem, split), split=split)
     view.reset()
-    assert bound == pytest.approx(100 * prefix_volumes(view.items, view.lengths, 1000))
+    assert bound == pytest.approx(100 * prefix_volumes(view.rows.items, view.rows.lengths, 1000))
