@@ -182,8 +182,8 @@ def scaling() -> dict[str, float]:
         gap = 100.0 * float((cost - bound).mean() / bound.mean())
         found[f"batched_{plants}"], found[f"gap_{plants}"] = len(batch[0]) / seconds, gap
         print(
-            f"{plants:4d} plants: {len(batch[0]) / seconds:9.0f} per CPU s, {len(dispatch.regions.bases):4d} "
-            f"bases, {trained:5.0f} CPU s of training, {gap:.2f} % above perfect information",
+            f"{plants:4d} plants: {len(batch[0]) / seconds:9.0f} per CPU s, {trained:5.0f} CPU s of training, "
+            f"{gap:.2f} % above perfect information",
             flush=True,
         )
     return found

@@ -8,8 +8,9 @@ stage problem. With a = v_in + K w - v, the released water is rho = M (a + K (T 
     \sum (\rho q + p + \delta) = \sum d, \quad |F(\rho q + p + \delta - d)| \le f
 
 where F are the power transfer distribution factors of the branches. Only bounds change from program to program, so a
-batch is solved by the regions of its optimal bases (``interlock.solvers.regions``), and the prices of ``M a`` are the
-value of incoming water.
+batch is solved by the regions of its optimal bases (``interlock.solvers.regions``), in large systems, where hardly two
+stages share a basis, by pivots from one to the next (``interlock.solvers.pivots``). The prices of ``M a`` are the value
+of incoming water.
 """
 
 from collections.abc import Mapping
@@ -24,11 +25,16 @@ from interlock.domains.hydro.case import Array, Case
 from interlock.domains.hydro.stage_program import LinearNetwork, flows, incidence, injection, loaded_buses
 from interlock.solvers.highs import Highs
 from interlock.solvers.interface import LinearProgram
+from interlock.solvers.pivots import Pivots
 from interlock.solvers.regions import Batch, Regions
 
 Network = Literal["bus1", "dc", "soc", "ac"]
 SLACK = 1e-6
 """hm3 by which a release may be short of what must be turbined before a target counts as out of reach."""
+
+
+LARGE = 1800
+"""Numbers in the matrix, zeros too, above which stages share too few bases for regions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +148,8 @@ class LinearDispatch:
             [hydros.cost * hydros.production, case.thermals.cost, np.full(len(loaded), case.deficit_cost)]
         )
         program = self._program(matrix, network)
-        self.regions = Regions(program, Highs().open(program))
+        session = Highs().open(program)
+        self.family = Pivots(program, session) if matrix.size > LARGE else Regions(program, session)
         loads = np.array([case.load(t) for t in range(horizon)])
         self._load, self._total = loads @ self._factors.T, loads @ self._islands.T
         self._shed = np.maximum(loads[:, loaded], 0.0)
@@ -157,11 +164,11 @@ class LinearDispatch:
         case, plants, units = self.case, self._plants, self._units
         factor = case.flow_to_volume
         price = case.deficit_cost + (0.0 if multipliers is None else float(multipliers[0]))
-        self.regions.change_costs(np.concatenate([self._cost[: plants + units], np.full(len(self._loaded), price)]))
+        self.family.change_costs(np.concatenate([self._cost[: plants + units], np.full(len(self._loaded), price)]))
         available = (volume + factor * inflow - target) @ self._from_above.T
         lower, upper = self._bounds(stage, available)
         row_lower, row_upper = self._rows(stage, available)
-        batch = self.regions.solve(lower, upper, row_lower, row_upper)
+        batch = self.family.solve(lower, upper, row_lower, row_upper)
         self._refuse(batch, stage, volume, inflow, target)
         turbined = batch.x[:, :plants]
         deficit = np.zeros((len(stage), len(case.buses.names)))
@@ -184,12 +191,12 @@ class LinearDispatch:
         )
 
     def state(self) -> dict[str, Array]:
-        """The bases met so far."""
-        return self.regions.state()
+        """The bases met so far, in a small system."""
+        return self.family.state()
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Know the bases again."""
-        self.regions.restore(dict(state))
+        self.family.restore(dict(state))
 
     def _program(self, matrix: Array, network: LinearNetwork) -> LinearProgram:
         case = self.case

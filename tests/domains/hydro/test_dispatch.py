@@ -14,6 +14,7 @@ from interlock.domains.hydro.stage_program import linear_stage
 from interlock.domains.hydro.userdata import read_case
 from interlock.domains.hydro.water import reachable, water_of
 from interlock.solvers.highs import Highs
+from interlock.solvers.pivots import Pivots
 
 HORIZON = 12
 
@@ -73,6 +74,39 @@ def test_dispatch_equals_the_stage_program(bolivia: Case, network: str, which: i
     left = received - case.flow_to_volume * batch.turbined - batch.spilled
     np.testing.assert_allclose(left, target, atol=1e-9)
     assert batch.turbined.shape == (80, plants)
+
+
+def test_a_large_system_has_the_cost_and_the_prices_of_the_solver() -> None:
+    """100 plants: cost of the stage program, and beside it those of other volumes, which prices undercut or meet."""
+    case, count = make_case(100, seed=1), 6
+    rng = np.random.default_rng(0)
+    _, volume, inflow, target = random_stages(case, count, 3)
+    target *= 0.9  # off the edge of what can be reached, so that there is something on either side
+    dispatch = LinearDispatch(case, "dc", HORIZON)
+    assert isinstance(dispatch.family, Pivots)
+    batch = dispatch.solve(np.zeros(count, int), volume, inflow, target)
+    assert dispatch.family.left == 0
+    full = linear_stage(case, "dc", 0)
+    session = Highs().open(full.program)
+
+    def cost(before: np.ndarray, inflow: np.ndarray, after: np.ndarray) -> float:
+        right = full.right_hand_side(before, inflow)
+        session.change_rows(full.rows, right, right)
+        session.change_columns(full.state, after, after)
+        solution = session.solve()
+        assert solution.objective is not None
+        return solution.objective
+
+    for k in range(count):
+        here = cost(volume[k], inflow[k], target[k])
+        assert batch.cost[k] == pytest.approx(here, rel=1e-9)
+        move, after = 1e-3 * case.hydros.max_volume * rng.random((2, len(case.hydros.names)))
+        slope = batch.state_price[k] @ move + batch.target_price[k] @ after
+        there = cost(volume[k] + move, inflow[k], target[k] + after)
+        back = cost(volume[k] - move, inflow[k], target[k] - after)
+        assert here - back <= slope + 1e-6 * abs(slope), "costs are convex in volumes"
+        assert slope <= there - here + 1e-6 * abs(slope)
+        assert there - here == pytest.approx(slope, rel=0.2), "and so small a move passes few kinks"
 
 
 @pytest.mark.parametrize("network", ["bus1", "dc"])
