@@ -28,10 +28,19 @@ from interlock.solvers.interface import (
 EXACT: Mapping[str, Any] = {"output_flag": False, "mip_rel_gap": 0.0, "qp_regularization_value": 0.0}
 """Options that differ from those of HiGHS, because ``optimal`` means proven here."""
 
-LEAN: Mapping[str, Any] = {"rebuild_refactor_solution_error_tolerance": 0.0}
-"""Options of a session besides: HiGHS updates the factors of its last basis from solve to solve, and tests them with a
-random right-hand side each time it thinks to be done. That test is a tenth of a small warm solve, and what it guards,
-the residuals of the answer, HiGHS measures again in the answer itself."""
+LEAN: Mapping[str, Any] = {
+    "rebuild_refactor_solution_error_tolerance": 0.0,
+    "simplex_update_limit": 20,
+    "dual_simplex_cost_perturbation_multiplier": 0.0,
+}
+"""Options of sessions with small programs, where a warm solve takes a few pivots and overhead is what counts.
+
+Instead of testing the factors of the basis with a random right-hand side at the end of every solve, they are made anew
+after 20 pivots; the residuals of the answer itself HiGHS measures in any case. Costs are not perturbed against
+stalling, which would have to be undone and priced again."""
+
+SMALL = 200
+"""Rows of a small program."""
 
 _STATES: dict[str, Status] = {
     "kOptimal": "optimal",
@@ -90,7 +99,7 @@ class HighsSession:
     def __init__(self, program: LinearProgram, options: Mapping[str, Any] = EXACT, failures: Path | None = None):
         import highspy
 
-        self._highs = _loaded(program, {**LEAN, **options})
+        self._highs = _loaded(program, {**LEAN, **options} if len(program.row_lower) <= SMALL else options)
         self._error = highspy.HighsStatus.kError.value
         self._column_names, self._row_names = program.column_names, list(program.row_names)
         self._integer, self._sense = program.integer, program.sense
