@@ -71,8 +71,8 @@ class BinPackingEnvironment:
     Implements ``interlock.core.environment.BatchEnvironment``. Observation: ``height_map`` int16 ``(n, L, W)``, or
     ``(n, B, L, W)`` with several open bins; ``items`` int16 ``(n, K, 3)`` (length, width, height in cells; those held,
     then those known to follow, ``K`` the larger of look-ahead and buffer; zeros beyond the end of the sequence);
-    ``weights`` float32 ``(n, K)`` in kg where they matter; ``action_mask`` bool ``(n, B * b * O * L * W)``. At least one
-    action is always feasible.
+    ``weights`` float32 ``(n, K)`` in kg where they matter; ``action_mask`` bool ``(n, B * b * O * L * W)``. At least
+    one action is always feasible.
 
     Args:
         scenario: the numbers.

@@ -306,6 +306,6 @@ def _fill(source, first, items, lengths, positions, weights):
     for k in range(items.shape[0]):
         lengths[k] = generate(source, first + k, items[k], weights[k], scratch)
         stream = source.streams[(first + k) % len(source.streams)]
-        if stream == _CUT1 or stream == _CUT2:
+        if stream in (_CUT1, _CUT2):
             for position in range(lengths[k]):
                 positions[k, position] = scratch[scratch[position, 6], 3:6]

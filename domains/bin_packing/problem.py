@@ -117,9 +117,14 @@ def build(scenario: BinPackingScenario, data: Path | None = None) -> BinPackingP
 
     Raises:
         BadInput: the file has problems; all of them are listed.
-        UsageError: there is no box in the file, or a ``rejected.csv`` that says something else would be lost.
+        UsageError: a bin would not bear a generated box, there is no box in the file, or a ``rejected.csv`` that says
+            something else would be lost.
     """
     if data is None:
+        limit = scenario.bin.max_weight
+        if limit is not None and limit < scenario.heaviest():
+            text = f"bin.max_weight {limit:g} kg is less than a generated box may weigh, {scenario.heaviest():g} kg"
+            raise UsageError(f"{scenario.name}: {text}: set items.density, in kg per cell")
         return BinPackingProblem(scenario)
     rejected = Path("rejected.csv")
     if scenario.data.on_oversize == "reject" and rejected.exists():

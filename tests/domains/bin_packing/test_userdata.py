@@ -34,9 +34,9 @@ def write(folder: Path, *rows: str, header: str = HEADER, name: str = "items.csv
     return path
 
 
-def refusal(path: Path, *, code: int = 3, needs_weight: tuple[str, ...] = (), **changes: Any) -> str:
+def refusal(path: Path, *, code: int = 3, **changes: Any) -> str:
     with pytest.raises(InterlockError) as caught:
-        read_items(path, scenario(**changes), needs_weight=needs_weight)
+        read_items(path, scenario(**changes))
     assert caught.value.exit_code == code
     return str(caught.value)
 
@@ -210,10 +210,41 @@ def test_optional_columns_are_checked_too(tmp_path: Path) -> None:
 def test_a_missing_weight_matters_only_to_a_constraint(tmp_path: Path) -> None:
     path = write(tmp_path, "a,0,2,2,2,1.5", "a,1,2,2,2,", header=HEADER + ",weight")
     assert read_items(path, scenario()).lengths.tolist() == [2]
-    message = refusal(path, needs_weight=("crush",))
-    assert "row 3, weight: empty, expected a weight in kg, which constraint crush needs" in message
-    message = refusal(write(tmp_path, "a,0,2,2,2"), needs_weight=("crush", "max_weight"))
-    assert "no column weight, which constraints crush, max_weight needs for every item, in kg" in message
+    message = refusal(path, items={"crush_factor": 4})
+    assert "row 3, weight: empty, expected a weight in kg, which constraint items.crush_factor needs" in message
+    message = refusal(write(tmp_path, "a,0,2,2,2"), items={"crush_factor": 4}, bin={"max_weight": 20})
+    assert "no column weight, which constraints bin.max_weight, items.crush_factor needs for every item" in message
+    assert "which constraint items.density needs" in refusal(path, items={"density": (0.5, 1)})
+    limited = write(tmp_path, "a,0,2,2,2,1.5,", "a,1,2,2,2,,9", header=HEADER + ",weight,max_stack_weight")
+    assert "row 3, weight: empty, expected a weight in kg, which constraint max_stack_weight" in refusal(limited)
+
+
+def test_weights_limits_and_upright_boxes_reach_the_arrays(tmp_path: Path) -> None:
+    header = HEADER + ",weight,max_stack_weight,keep_upright,quantity"
+    path = write(tmp_path, "a,0,2,2,2,1500,,yes,2", "a,1,3,2,2,500,4000,,1", header=header)
+    read = read_items(path, scenario(data={"weight_unit": "g"}))
+    assert read.weights.tolist() == [[1.5, 1.5, 0.5]]
+    assert np.array_equal(read.limits, [[np.nan, np.nan, 4.0]], equal_nan=True)
+    assert read.upright.tolist() == [[True, True, False]]
+    read = read_items(write(tmp_path, "a,0,2,2,2,1.5", "a,1,3,2,2,", header=HEADER + ",weight"), scenario())
+    assert read.weights.tolist() == [[8.0, 12.0]], "without all weights, a cell weighs 1"
+
+
+def test_a_box_heavier_than_the_bin_may_carry_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "a,0,2,2,2,15", "a,1,2,2,2,2000", header=HEADER + ",weight")
+    message = refusal(path, bin={"max_weight": 20})
+    assert "row 3, weight: '2000', expected at most the 20 kg that bin.max_weight lets a bin carry" in message
+    assert "row 2" not in message
+
+
+def test_six_orientations_take_a_tilted_box_unless_it_must_stay_upright(tmp_path: Path) -> None:
+    path = write(tmp_path, "a,0,2,2,12,no", "a,1,2,2,12,yes", header=HEADER + ",keep_upright")
+    bins = {"length": 12}
+    message = refusal(path, orientations=6, bin=bins)
+    assert "row 3, length x width x height: 2 x 2 x 12 cells" in message
+    assert "fits only when tilted, and keep_upright forbids that" in message
+    assert "row 2" not in message
+    assert "which orientations=2 does not allow (6 does)" in refusal(path, orientations=2, bin=bins)
 
 
 def test_duplicates_are_refused_and_gaps_are_told(tmp_path: Path) -> None:
@@ -372,8 +403,8 @@ def test_case_picks_with_their_own_column_names() -> None:
     columns = {"stream_id": "pallet", "position": "pick", "weight": "gross_weight_kg"}
     columns |= {side: f"{side}_cm" for side in ("length", "width", "height")}
     bins = {"length": 67, "width": 62, "height": 50, "cell_size": 2, "unit": "cm"}
-    pallets = scenario(bin=bins, orientations=2, data={"unit": "cm", "columns": columns})
-    read = read_items(DATA / "case_picks.csv", pallets, needs_weight=("crush",))
+    pallets = scenario(bin=bins, orientations=2, items={"crush_factor": 4}, data={"unit": "cm", "columns": columns})
+    read = read_items(DATA / "case_picks.csv", pallets)
     table = pd.read_csv(DATA / "case_picks.csv")
     assert len(read.stream_ids) == table["pallet"].nunique() == 227
     assert read.lengths.sum() == table["quantity"].sum()
