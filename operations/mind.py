@@ -76,7 +76,7 @@ class Mind:
             observation = contract.observation(request)
             if MASK in observation and not observation[MASK].any():
                 return Thought()
-            output, hidden_state = self.read(contract, request, raw.get("hidden_state"))
+            output, hidden_state = self.read(contract, request, raw.get("hidden_state"), observation)
             proposal = _proposal(contract, request, observation, output)
         except Exception as error:
             notes.append(f"the scorer failed: {in_words(error)}")
@@ -91,11 +91,21 @@ class Mind:
         return Thought(proposal, output, hidden_state)
 
     def read(
-        self, contract: DecisionContract, request: Any, recalled: Mapping[str, Any] | None = None
+        self,
+        contract: DecisionContract,
+        request: Any,
+        recalled: Mapping[str, Any] | None = None,
+        observation: Observation | None = None,
     ) -> tuple[Array, dict[str, Any] | None]:
         """The policy's output for a request, and what it remembers next.
 
         A policy with a memory goes on from what it recalls, or else from the history that the request tells.
+
+        Args:
+            contract: of the domain.
+            request: parsed.
+            recalled: what the policy remembers.
+            observation: of the request, if it is known already.
 
         Raises:
             ValueError: the scorer gives what no policy may give.
@@ -106,7 +116,7 @@ class Mind:
         if recalled is not None:
             memory = {name: np.asarray(recalled[name], zero.dtype).reshape(zero.shape) for name, zero in memory.items()}
             steps = int(recalled["steps"])
-        observation = read = contract.observation(request)
+        observation = read = contract.observation(request) if observation is None else observation
         if memory and decides_vectors(contract):
             earlier = contract.history(request)
             read = {name: np.concatenate([earlier[name], now]) for name, now in observation.items()}
