@@ -204,3 +204,31 @@ def test_integer_columns_have_no_prices_and_stay_integer_in_a_session():
     session.change_rows(np.array([1]), np.array([-np.inf]), np.array([7.0]))
     assert session.solve().objective == pytest.approx(20)
     assert session.program().integer.all()
+
+
+def test_a_small_program_solved_warm_agrees_with_cold_solves_and_answers_do_not_change_later():
+    # Rows over six orders of magnitude, two of them nearly parallel: what updated factors are worst at.
+    rng, n, m = np.random.default_rng(4), 30, 18
+    matrix = rng.normal(size=(m, n)) * 10.0 ** rng.uniform(-3, 3, (m, 1))
+    matrix[1] = matrix[0] * (1 + 1e-6 * rng.normal(size=n))
+    width = 0.02 * np.abs(matrix).sum(axis=1)
+    names = [f"x{k}" for k in range(n)]
+    rows = {f"r{i}": Row(dict(zip(names, line, strict=True))) for i, line in enumerate(matrix)}
+    program = linear_program(
+        {name: Column(cost, 0, 1) for name, cost in zip(names, rng.normal(size=n), strict=True)}, rows
+    )
+    session, positions = Highs().open(program), np.arange(m, dtype=np.int32)
+    kept = []
+    for _ in range(60):
+        middle = matrix @ rng.uniform(0, 1, n)
+        lower, upper = middle - width, middle + width
+        session.change_rows(positions, lower, upper)
+        found = session.solve()
+        cold = Highs().solve(replace(program, row_lower=lower, row_upper=upper))
+        assert (found.status, found.objective) == ("optimal", pytest.approx(cold.objective, rel=1e-9, abs=1e-9))
+        assert (np.maximum(lower - matrix @ found.x, matrix @ found.x - upper) <= 1e-6).all()
+        kept.append((found, found.x.copy(), found.row_duals.copy(), found.reduced_costs.copy()))
+    for found, x, row_duals, reduced_costs in kept:
+        np.testing.assert_array_equal(found.x, x)
+        np.testing.assert_array_equal(found.row_duals, row_duals)
+        np.testing.assert_array_equal(found.reduced_costs, reduced_costs)
