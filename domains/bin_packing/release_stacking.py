@@ -161,7 +161,7 @@ def _inside(contacts: Sequence[tuple[int, Rectangle]], centre: Point) -> bool:
     hull = _hull(sorted(corners))
     for (ax, ay), (bx, by) in zip(hull, hull[1:] + hull[:1], strict=True):
         across = (bx - ax) * (centre[1] - ay) - (by - ay) * (centre[0] - ax)
-        if across <= TOLERANCE * ((bx - ax) ** 2 + (by - ay) ** 2) ** 0.5:
+        if not across > TOLERANCE * ((bx - ax) ** 2 + (by - ay) ** 2) ** 0.5:  # also for what is not a number
             return False
     return True
 

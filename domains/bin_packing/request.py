@@ -1,7 +1,8 @@
-"""The request of an exported packing policy: its JSON Schema, and how a raw request is read and checked."""
+"""The request of an exported packing policy: how a raw request is read and checked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,23 +10,44 @@ from numpy.typing import NDArray
 
 from interlock.core.errors import BadInput
 from interlock.core.request import as_integer, integer, number, shown, unknown_fields
-from interlock.domains.bin_packing.placements import Placements, placement_report
+from interlock.domains.bin_packing.placements import FEASIBLE, Placements, placement_report
+from interlock.domains.bin_packing.release_boxes import Box, name_of, read_boxes, read_packed, turned
+from interlock.domains.bin_packing.release_schema import SCHEMA_VERSION, preset
+from interlock.domains.bin_packing.release_stacking import Stack, Stacked, settled
 from interlock.domains.bin_packing.scenario import BinPackingScenario, Stability
 
-SCHEMA_VERSION = 1
+Array = NDArray[Any]
+
 THRESHOLDS = tuple(Stability.model_fields)
-MAX_ITEMS = 64
-"""Most boxes in one request; only the first is placed."""
+SLACK = 1 + 1e-9
+"""A bin's load may exceed its limit by this factor: sums of weights are not exact."""
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
-    """A box to be packed, sides in cells as they lie on the conveyor."""
+@dataclass(frozen=True, eq=False)
+class Bin:
+    """An open bin.
+
+    Attributes:
+        id: its name.
+        heights: int32 ``(L, W)``, top of each column in cells.
+        packed: the boxes in it, as far as the request tells them.
+        reach: bool ``(L, W)``, cells that the robot reaches; ``None`` for all.
+    """
 
     id: str | int
-    length: int
-    width: int
-    height: int
+    heights: Array
+    packed: tuple[Stacked, ...]
+    reach: Array | None
+
+    @cached_property
+    def stack(self) -> Stack:
+        """The boxes in it, with the forces between them."""
+        return settled(self.packed)
+
+    @property
+    def load(self) -> float:
+        """Weight of the boxes in it."""
+        return sum(box.weight for box in self.packed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,105 +55,27 @@ class Request:
     """A checked request.
 
     Attributes:
-        heights: int32 ``(L, W)``, top of each column in cells.
-        boxes: front first; the first is to be placed now.
-        bin_id: name of the bin in the answer.
-        placements: every loading position of the front box, a batch of one.
+        bins: the open bins.
+        boxes: known, front first.
+        held: how many of them, from the front, may be placed now.
+        placements: every position, a row per bin and box held: row ``bin * held + box``.
+        candidates: bool, in the shape of ``placements.rule``: what every rule but those about the stack allows.
     """
 
-    heights: NDArray[Any]
+    bins: tuple[Bin, ...]
     boxes: tuple[Box, ...]
-    bin_id: str | int
+    held: int
     placements: Placements
+    candidates: Array
 
 
-def request_schema(scenario: BinPackingScenario) -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of a request; units in the annotation ``unit``."""
-    size = scenario.bin
-    name = {"type": ["string", "integer"], "minLength": 1, "maxLength": 200}
-
-    def cells(low: int, high: int, description: str) -> dict[str, Any]:
-        return {"type": "integer", "minimum": low, "maximum": high, "unit": "cells", "description": description}
-
-    def fixed(value: Any, description: str, unit: str = "") -> dict[str, Any]:
-        return {"const": value, "unit": unit, "description": description}
-
-    side = max(size.length, size.width)
-    box = {
-        "id": {**name, "description": "name of the box, unique in the request"},
-        "l": cells(1, side, "length, along x as the box arrives"),
-        "w": cells(1, side, "width, along y as the box arrives"),
-        "h": cells(1, size.height, "height; boxes are never tilted"),
-        "weight": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "unit": "kg",
-            "description": "for the record; no rule uses it",
-        },
-        "upright": {"type": "boolean", "description": "keep upright; always so, because boxes are never tilted"},
-    }
-    bin_fields = {
-        "id": {**name, "description": "name of the bin, repeated in the answer"},
-        "l": fixed(size.length, "length of the bin, along x", "cells"),
-        "w": fixed(size.width, "width of the bin, along y", "cells"),
-        "h": fixed(size.height, "height of the bin", "cells"),
-        "cell": fixed(size.cell_size, "side of a cell", size.unit),
-        "unit": fixed(size.unit, "unit of `cell`"),
-    }
-    rows = {"type": "array", "minItems": size.width, "maxItems": size.width, "items": cells(0, size.height, "")}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "where to set down the box in front",
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["schema_version", "height_map", "items"],
-        "properties": {
-            "schema_version": fixed(SCHEMA_VERSION, "version of this schema"),
-            "bin": {
-                "type": "object",
-                "additionalProperties": False,
-                "required": ["l", "w", "h"],
-                "properties": bin_fields,
-                "description": "the open bin; must be the one this policy is for",
-            },
-            "height_map": {
-                "type": "array",
-                "minItems": size.length,
-                "maxItems": size.length,
-                "items": rows,
-                "description": "top of each column of cells seen from above, height_map[x][y]",
-            },
-            "items": {
-                "type": "array",
-                "minItems": 1,
-                "maxItems": MAX_ITEMS,
-                "items": {
-                    "type": "object",
-                    "additionalProperties": False,
-                    "required": ["id", "l", "w", "h"],
-                    "properties": box,
-                },
-                "description": "known boxes, front first; the first one is placed now",
-            },
-            "orientation_set": fixed(scenario.orientations, "1: as it arrives; 2: length and width may be swapped"),
-            "preset": fixed(preset(scenario), "support rule"),
-            "deadline_ms": {
-                "type": "number",
-                "exclusiveMinimum": 0,
-                "unit": "ms",
-                "description": "an answer of the policy that takes longer is replaced by a fallback rule",
-            },
-        },
-    }
-
-
-def preset(scenario: BinPackingScenario) -> Any:
-    """The support rule as a request names it: a preset's name, or three thresholds."""
-    return scenario.stability if isinstance(scenario.stability, str) else scenario.stability.model_dump()
-
-
-def parse(raw: Mapping[str, Any], scenario: BinPackingScenario) -> Request:
+def parse(raw: Mapping[str, Any], scenario: BinPackingScenario, schema: Mapping[str, Any]) -> Request:
     """Check a raw request.
+
+    Args:
+        raw: the request.
+        scenario: which the policy is for.
+        schema: of its requests, see ``release_schema``.
 
     Raises:
         BadInput: listing every problem.
@@ -139,37 +83,58 @@ def parse(raw: Mapping[str, Any], scenario: BinPackingScenario) -> Request:
     if not isinstance(raw, Mapping):
         raise BadInput("request", [f"got {shown(raw)}, expected an object"])
     problems: list[str] = []
-    schema = request_schema(scenario)
-    unknown_fields(problems, "", raw, schema["properties"])
+    known = schema["properties"]
+    unknown_fields(problems, "", raw, known)
     for name in schema["required"]:
         if name not in raw:
-            problems.append(f"{name}: missing; {schema['properties'][name]['description']}")
+            problems.append(f"{name}: missing; {known[name]['description']}")
     if "schema_version" in raw and as_integer(raw["schema_version"]) != SCHEMA_VERSION:
         problems.append(f"schema_version: got {shown(raw['schema_version'])}, this policy understands {SCHEMA_VERSION}")
-    bin_id = _signature(problems, raw, schema, scenario)
-    heights = _height_map(problems, raw["height_map"], scenario) if "height_map" in raw else None
-    boxes = _boxes(problems, raw["items"], schema, scenario) if "items" in raw else ()
+    bin_id = _signature(problems, raw, known, scenario)
+    if scenario.bin.open == 1:
+        bins = [_bin(problems, "", raw, bin_id, known, scenario)]
+    else:
+        bins = _open_bins(problems, raw["open_bins"], known, scenario) if "open_bins" in raw else []
+    boxes = read_boxes(problems, raw["items"], known, scenario) if "items" in raw else ()
     if "deadline_ms" in raw:
         number(problems, "deadline_ms", raw["deadline_ms"], above=0, unit="ms")
-    if problems or heights is None:
+    sound = tuple(bin_ for bin_ in bins if bin_ is not None)
+    if problems or len(sound) != scenario.bin.open:
         raise BadInput("request", problems)
-    front = boxes[0]
+    return _judged(sound, boxes, scenario)
+
+
+def _judged(bins: tuple[Bin, ...], boxes: tuple[Box, ...], scenario: BinPackingScenario) -> Request:
+    """All positions of the boxes held in the open bins."""
+    held = boxes[: scenario.buffer]
     placements = placement_report(
-        heights[None],
-        [(front.length, front.width, front.height)],
+        np.repeat([bin_.heights for bin_ in bins], len(held), axis=0),
+        [box.sides for box in held] * len(bins),
         ceiling=scenario.bin.height,
         orientations=scenario.orientations,
         thresholds=scenario.thresholds(),
     )
-    return Request(heights, boxes, bin_id, placements)
+    candidates = placements.rule == FEASIBLE
+    heaviest = np.inf if scenario.bin.max_weight is None else scenario.bin.max_weight * SLACK
+    for row, (bin_, box) in enumerate((bin_, box) for bin_ in bins for box in held):
+        if box.upright:
+            candidates[row, 2:] = False
+        if heaviest < np.inf and bin_.load + box.weight > heaviest:
+            candidates[row] = False
+        if bin_.reach is not None:
+            for o, x, y in np.argwhere(candidates[row]).tolist():
+                length, width, _ = turned(box, o)
+                candidates[row, o, x, y] = bin_.reach[x : x + length, y : y + width].all()
+    return Request(bins, boxes, len(held), placements, candidates)
 
 
 def _signature(
-    problems: list[str], raw: Mapping[str, Any], schema: Mapping[str, Any], scenario: BinPackingScenario
+    problems: list[str], raw: Mapping[str, Any], known: Mapping[str, Any], scenario: BinPackingScenario
 ) -> str | int:
     """Compare bin, orientations and support rule with what the policy was made for; the bin's name."""
+    size = scenario.bin
     ours: dict[str, Any] = {
-        **scenario.bin.model_dump(),
+        **{name: getattr(size, name) for name in ("length", "width", "height", "cell_size", "unit")},
         "orientations": scenario.orientations,
         "preset": preset(scenario),
     }
@@ -181,7 +146,7 @@ def _signature(
         if not isinstance(given, Mapping):
             problems.append(f"bin: got {shown(given)}, expected an object with l, w, h in cells")
             return bin_id
-        unknown_fields(problems, "bin.", given, schema["properties"]["bin"]["properties"])
+        unknown_fields(problems, "bin.", given, known["bin"]["properties"])
         for key, name in (("l", "length"), ("w", "width"), ("h", "height")):
             if key in given:
                 theirs[name] = integer(problems, f"bin.{key}", given[key], low=1, unit="cells")
@@ -191,11 +156,14 @@ def _signature(
             theirs["cell_size"] = number(problems, "bin.cell", given["cell"], above=0)
         if "unit" in given:
             theirs["unit"] = given["unit"] if isinstance(given["unit"], str) else shown(given["unit"])
-        if "id" in given:
-            named = _name(problems, "bin.id", given["id"])
+        if "id" in given and "id" in known["bin"]["properties"]:
+            named = name_of(problems, "bin.id", given["id"])
             bin_id = bin_id if named is None else named
     if "orientation_set" in raw:
-        theirs["orientations"] = integer(problems, "orientation_set", raw["orientation_set"], low=1, high=2)
+        whole = as_integer(raw["orientation_set"])
+        if whole not in (1, 2, 6):
+            problems.append(f"orientation_set: got {shown(raw['orientation_set'])}, expected 1, 2 or 6")
+        theirs["orientations"] = whole
     if "preset" in raw:
         theirs["preset"] = _preset(problems, raw["preset"])
     if len(problems) == found and theirs != ours:
@@ -222,97 +190,95 @@ def _in_words(signature: Mapping[str, Any]) -> str:
     )
 
 
-def _height_map(problems: list[str], value: Any, scenario: BinPackingScenario) -> NDArray[Any] | None:
-    length, width, ceiling = scenario.bin.length, scenario.bin.width, scenario.bin.height
+def _open_bins(
+    problems: list[str], value: Any, known: Mapping[str, Any], scenario: BinPackingScenario
+) -> list[Bin | None]:
+    count = scenario.bin.open
+    if not isinstance(value, (list, tuple)) or len(value) != count:
+        got = f"{len(value)} bins" if isinstance(value, (list, tuple)) else shown(value)
+        problems.append(f"open_bins: got {got}, expected a list of {count} bins, as this policy plays with")
+        return []
+    schema = known["open_bins"]["items"]
+    bins: list[Bin | None] = []
+    seen: dict[str | int, int] = {}
+    for k, given in enumerate(value):
+        path = f"open_bins.{k}"
+        if not isinstance(given, Mapping):
+            problems.append(f"{path}: got {shown(given)}, expected an object with {', '.join(schema['required'])}")
+            continue
+        unknown_fields(problems, f"{path}.", given, schema["properties"])
+        for name in schema["required"]:
+            if name not in given:
+                problems.append(f"{path}.{name}: missing; {schema['properties'][name]['description']}")
+        bin_id = name_of(problems, f"{path}.id", given["id"]) if "id" in given else None
+        if bin_id is not None and seen.setdefault(bin_id, k) != k:
+            problems.append(f"{path}.id: {shown(bin_id)} is the name of open_bins.{seen[bin_id]} already")
+        bins.append(_bin(problems, f"{path}.", given, bin_id, schema["properties"], scenario))
+    return bins
+
+
+def _bin(
+    problems: list[str],
+    path: str,
+    given: Mapping[str, Any],
+    bin_id: str | int | None,
+    known: Mapping[str, Any],
+    scenario: BinPackingScenario,
+) -> Bin | None:
+    """Height map, packed boxes and reach of one bin."""
+    ceiling = scenario.bin.height
+    heights = reach = None
+    if "height_map" in given:
+        expected = f"a whole number from 0 to {ceiling} [cells]"
+        heights = _grid(problems, f"{path}height_map", given["height_map"], scenario, expected, _height(ceiling))
+    if given.get("reach") is not None:
+        reach = _grid(problems, f"{path}reach", given["reach"], scenario, "true or false", _truth)
+    packed: tuple[Stacked, ...] = ()
+    if "packed" in given:
+        schema = known["packed"]["items"]
+        packed = read_packed(problems, f"{path}packed", given["packed"], schema, scenario, heights)
+    if heights is None or bin_id is None:
+        return None
+    return Bin(bin_id, heights, packed, None if reach is None else reach.astype(np.bool_))
+
+
+def _height(ceiling: int) -> Any:
+    def read(cell: Any) -> int | None:
+        whole = cell if type(cell) is int else as_integer(cell)
+        return whole if whole is not None and 0 <= whole <= ceiling else None
+
+    return read
+
+
+def _truth(cell: Any) -> int | None:
+    return int(cell) if isinstance(cell, (bool, np.bool_)) else None
+
+
+def _grid(
+    problems: list[str], path: str, value: Any, scenario: BinPackingScenario, expected: str, read: Any
+) -> Array | None:
+    """int32 ``(L, W)`` of what ``read`` makes of each cell; ``None`` and a problem where it makes nothing of one."""
+    length, width = scenario.bin.length, scenario.bin.width
     rows = value.tolist() if isinstance(value, np.ndarray) else value
     shape = f"{length} rows (along x) of {width} cells (along y)"
     if not isinstance(rows, (list, tuple)):
-        problems.append(f"height_map: got {shown(rows)}, expected {shape}")
+        problems.append(f"{path}: got {shown(rows)}, expected {shape}")
         return None
     for x, row in enumerate(rows[:length]):
         if not isinstance(row, (list, tuple)):
-            problems.append(f"height_map: row {x} is {shown(row)}, expected {shape}")
+            problems.append(f"{path}: row {x} is {shown(row)}, expected {shape}")
             return None
         if len(row) != width:
-            problems.append(f"height_map: row {x} has {len(row)} cells ({len(rows)} rows in all), expected {shape}")
+            problems.append(f"{path}: row {x} has {len(row)} cells ({len(rows)} rows in all), expected {shape}")
             return None
     if len(rows) != length:
-        problems.append(f"height_map: got {len(rows)} rows of {width} cells, expected {shape}")
+        problems.append(f"{path}: got {len(rows)} rows of {width} cells, expected {shape}")
         return None
-    heights = np.zeros((length, width), np.int32)
-    wrong = []
-    for x, row in enumerate(rows):
-        for y, cell in enumerate(row):
-            whole = cell if type(cell) is int else as_integer(cell)
-            if whole is not None and 0 <= whole <= ceiling:
-                heights[x, y] = whole
-            else:
-                wrong.append((x, y, cell))
+    cells = [[read(cell) for cell in row] for row in rows]
+    wrong = [(x, y) for x, row in enumerate(cells) if None in row for y, cell in enumerate(row) if cell is None]
     if wrong:
-        x, y, cell = wrong[0]
+        x, y = wrong[0]
         more = f"; {len(wrong) - 1} more cells are wrong" if len(wrong) > 1 else ""
-        problems.append(
-            f"height_map: (x {x}, y {y}) is {shown(cell)}, expected a whole number from 0 to {ceiling} [cells]{more}"
-        )
-    return heights
-
-
-def _boxes(problems: list[str], value: Any, schema: Mapping[str, Any], scenario: BinPackingScenario) -> tuple[Box, ...]:
-    expected = f"a list of 1 to {MAX_ITEMS} boxes, front first"
-    if not isinstance(value, (list, tuple)):
-        problems.append(f"items: got {shown(value)}, expected {expected}")
-        return ()
-    if not 1 <= len(value) <= MAX_ITEMS:
-        problems.append(f"items: got {len(value)} boxes, expected {expected}")
-        return ()
-    item_schema = schema["properties"]["items"]["items"]
-    boxes = [_box(problems, f"items.{k}", box, item_schema, scenario) for k, box in enumerate(value)]
-    good = [box for box in boxes if box is not None]
-    seen: dict[str | int, int] = {}
-    for k, box in enumerate(boxes):
-        if box is not None and seen.setdefault(box.id, k) != k:
-            problems.append(f"items.{k}.id: {shown(box.id)} is the name of items.{seen[box.id]} already")
-    return tuple(good)
-
-
-def _box(
-    problems: list[str], path: str, value: Any, schema: Mapping[str, Any], scenario: BinPackingScenario
-) -> Box | None:
-    if not isinstance(value, Mapping):
-        problems.append(f"{path}: got {shown(value)}, expected an object with id, l, w, h")
+        problems.append(f"{path}: (x {x}, y {y}) is {shown(rows[x][y])}, expected {expected}{more}")
         return None
-    found = len(problems)
-    unknown_fields(problems, f"{path}.", value, schema["properties"])
-    for name in schema["required"]:
-        if name not in value:
-            problems.append(f"{path}.{name}: missing; {schema['properties'][name]['description']}")
-    name = _name(problems, f"{path}.id", value["id"]) if "id" in value else None
-    sides = [
-        integer(problems, f"{path}.{key}", value[key], low=1, unit="cells") if key in value else None for key in "lwh"
-    ]
-    if "weight" in value:
-        number(problems, f"{path}.weight", value["weight"], above=0, unit="kg")
-    if "upright" in value and not isinstance(value["upright"], (bool, np.bool_)):
-        problems.append(f"{path}.upright: got {shown(value['upright'])}, expected true or false")
-    length, width, height = sides
-    if length is None or width is None or height is None:
-        return None
-    size = scenario.bin
-    fits = length <= size.length and width <= size.width
-    turned = scenario.orientations == 2 and width <= size.length and length <= size.width
-    if height > size.height or not (fits or turned):
-        how = "in either orientation" if scenario.orientations == 2 else "as it arrives, and this policy turns no box"
-        problems.append(
-            f"{path}: {shown(length)} x {shown(width)} x {shown(height)} cells does not fit the bin of "
-            f"{size.length} x {size.width} x {size.height} cells {how}"
-        )
-    return None if len(problems) > found or name is None else Box(name, length, width, height)
-
-
-def _name(problems: list[str], path: str, value: Any) -> str | int | None:
-    if isinstance(value, str) and 0 < len(value) <= 200:
-        return str(value)
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and abs(int(value)) < 2**63:
-        return int(value)
-    problems.append(f"{path}: got {shown(value)}, expected a text of 1 to 200 characters or a whole number")
-    return None
+    return np.array(cells, np.int32)
