@@ -133,6 +133,8 @@ def _resting(box, weight, mass, moment_x, moment_y):
     """Mass of a box and its load, and where it acts."""
     total = weight + mass
     x, y = box[0] + 0.5 * box[3], box[1] + 0.5 * box[4]
+    if total <= 0.0:
+        return 0.0, x, y
     return total, (weight * x + moment_x) / total, (weight * y + moment_y) / total
 
 
@@ -152,7 +154,7 @@ def settle(packed, weights, count):
 
     Args:
         packed: int16 ``(M, 6)``: x, y, z, and the sides along x, y, z, in cells.
-        weights: float64 ``(M,)``, > 0.
+        weights: float64 ``(M,)``, not negative.
         count: boxes packed; later rows are not read.
 
     Returns:
@@ -208,11 +210,11 @@ def stacking_verdict(packed, weights, limits, count, box, weight, check_centroid
 
     Args:
         packed: int16 ``(M, 6)``: x, y, z, and the sides along x, y, z, in cells.
-        weights: float64 ``(M,)``, > 0.
+        weights: float64 ``(M,)``, not negative.
         limits: float64 ``(M,)``: largest mass each box may carry; infinite for no limit.
         count: boxes packed; later rows are not read.
         box: the new one, integers ``(6,)`` like a row of ``packed``.
-        weight: its own, > 0.
+        weight: its own, not negative.
         check_centroid: whether centres of mass are checked.
         check_crush: whether limits are checked.
     """
