@@ -7,7 +7,7 @@ axes with what bounds them, the steps between neighbours, and how many cells the
 for the mirror images of a height map, and for its transpose where boxes come as often one way round as the other.
 
 Only the placements that the tuned linear rule ranks highest are described; of placements that it cannot tell apart
-(mirror images, mostly) only the first. All others keep zeros, also in the column that marks the described ones.
+(mirror images, mostly) only the first. All others are marked as left out.
 """
 
 from typing import Any
@@ -219,14 +219,16 @@ def after_features(heights, items, masks, ceiling, orientations, low, high, need
         inside: see ``_positions``.
         weights: float64 ``(12,)`` of the linear rule that chooses the placements to describe.
         keep: how many.
-        width: ``13 + columns(...)``.
+        width: ``14 + columns(...)``.
 
     Returns:
-        float32 ``(n, A, width)``: 1 for a described placement, its 12 placement features, those of its height map.
+        float32 ``(n, A, width)``: 1 for a placement that is left out, 0 for a described one, and of this its reward,
+        its 12 placement features and those of its height map.
     """
     n, size_x, size_y = heights.shape
     cells, actions, sides = size_x * size_y, masks.shape[1], high - low + 1
     out = np.zeros((n, actions, width), np.float32)
+    out[:, :, 0] = 1.0
     padded = np.full((size_x + 2, size_y + 2), ceiling, np.int16)
     square = np.zeros((size_x + 1, size_y + 1), np.int16)
     square_before = np.zeros_like(square)
@@ -248,13 +250,15 @@ def after_features(heights, items, masks, ceiling, orientations, low, high, need
             for i in range(size_x):
                 for j in range(size_y):
                     flat[k * cells + i * size_y + j] = after[i, j]
+        reward = 10.0 * items[r, 0] * items[r, 1] * items[r, 2] / (cells * ceiling)
         _positions(flat, found, size_x, size_y, ceiling, low, high, need, inside, scratch, counts)
         for k in range(found):
             row = out[r, chosen[k]]
-            row[0] = 1.0
-            row[1:13] = placed[chosen[k]]
+            row[0] = 0.0
+            row[1] = reward
+            row[2:14] = placed[chosen[k]]
             own = flat[k * cells : (k + 1) * cells]
-            _describe(own, size_x, size_y, ceiling, orientations, low, high, counts[k], logs, row[13:])
+            _describe(own, size_x, size_y, ceiling, orientations, low, high, counts[k], logs, row[14:])
     return out
 
 
@@ -275,11 +279,11 @@ def footprint_tables(scenario: BinPackingScenario) -> tuple[Array, Array]:
 
 
 def after_states(scenario: BinPackingScenario, keep: int = CANDIDATES) -> Encoder:
-    """The encoder: ``action_features`` float32 ``(n, A, F)``; column 0 is 1 for the described placements."""
+    """The encoder: ``action_features`` float32 ``(n, A, F)``, see ``after_features``."""
     need, inside = footprint_tables(scenario)
     low, high, ceiling = scenario.items.low, scenario.items.high, scenario.bin.height
     weights = np.array(scenario.linear12_weights, np.float64)
-    width = 13 + columns(low, high, ceiling)
+    width = 14 + columns(low, high, ceiling)
 
     def encode(observation: Observation) -> dict[str, Array]:
         features: Array = after_features(

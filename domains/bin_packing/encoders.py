@@ -4,6 +4,7 @@ import numpy as np
 
 from interlock.core.environment import Array, Observation
 from interlock.core.policy import Encoder
+from interlock.domains.bin_packing.after_state import after_states
 from interlock.domains.bin_packing.features import map_features, placement_features
 from interlock.domains.bin_packing.scenario import BinPackingScenario
 
@@ -44,6 +45,7 @@ def encoders(scenario: BinPackingScenario) -> dict[str, Encoder]:
     ``planes`` (one open bin, one box held): float32 ``planes`` ``(n, 4 + O, L, W)``: height map, length, width and
     height of the box in front as constant planes, each divided by the bin's own size, and one mask plane per
     orientation.
+    ``after_states`` (the same): float32 ``action_features`` ``(n, A, F)``, see ``after_state.after_features``.
     """
     size = np.array([scenario.bin.length, scenario.bin.width, scenario.bin.height], np.float32)
     ceiling, buffer, several = scenario.bin.height, scenario.buffer, scenario.bin.open > 1
@@ -66,4 +68,6 @@ def encoders(scenario: BinPackingScenario) -> dict[str, Encoder]:
             features *= masks[:, :, None]
         return {"action_features": features.reshape(*observation["action_mask"].shape, features.shape[-1])}
 
-    return {"placements": placements} if several or buffer > 1 else {"placements": placements, "planes": planes}
+    if several or buffer > 1:
+        return {"placements": placements}
+    return {"placements": placements, "planes": planes, "after_states": after_states(scenario)}
