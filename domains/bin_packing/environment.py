@@ -144,12 +144,7 @@ class BinPackingEnvironment:
     def step(self, action: Array) -> Step:
         """Set one box down per row; see ``yard`` for the rules and the reward."""
         n = self.num_envs
-        out = yard.Outcome(
-            *(np.empty(n) for _ in range(4)),
-            np.empty(n, np.int8),
-            *(np.empty(n, np.int32) for _ in range(2)),
-            *(np.empty(n, np.int64) for _ in range(2)),
-        )
+        out = yard.blank(n)
         self.next_index = yard.step(
             np.asarray(action, np.int64),
             self.next_index,

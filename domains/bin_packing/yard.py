@@ -152,6 +152,21 @@ class Outcome(NamedTuple):
     played: Array
 
 
+def blank(n: int) -> Outcome:
+    """Room for what a step writes."""
+    return Outcome(
+        reward=np.empty(n),
+        unsupported=np.empty(n),
+        off_centre=np.empty(n),
+        spread=np.empty(n),
+        ended=np.empty(n, np.int8),
+        placed=np.empty(n, np.int32),
+        opened=np.empty(n, np.int32),
+        volume=np.empty(n, np.int64),
+        played=np.empty(n, np.int64),
+    )
+
+
 @njit(cache=True)
 def _write_masks(r, bin_, rules, rows, row_max):
     """Write the masks of one open bin for every box held; returns the number of feasible placements."""
