@@ -1,46 +1,38 @@
 """What packers use today: placement rules, all restricted to feasible placements.
 
-Ties go to the smallest x + y where the rule says so, then to the lowest action index (orientation, x, y).
+Ties go to the lowest ``z`` (set-down height), then to the smallest x + y, then to the lowest action index (bin, held
+box, orientation, x, y); to the latter at once where the rule itself counts x + y. The rules, where spaces are the empty
+maximal ones above the height map (``spaces``):
+
+* ``dbl`` deepest, bottom, left: minimise 100 z + x + y.
+* ``hm_min``: minimise 100 x the sum of the height map after placement, plus x + y (Wang and Hauser, "Stable bin packing
+  of non-convex 3D objects with a robot manipulator", 2019).
+* ``lsah``: minimise three faces of the box around everything packed; ties go to the space that takes the item with the
+  smallest spare side (Hu, Zhang, Yan, Wang, Xu, "Solving a new 3D bin packing problem with deep reinforcement
+  learning method", 2017).
+* ``online_bph``: the first space in the order z, y, x whose corner takes the item; ``dbl`` if none does (Ha, Nguyen,
+  Bui, Wang, "An online packing heuristic for the three-dimensional container loading problem in dynamic environments
+  and the physical internet", 2017).
+* ``macs``: maximise, summed over levels, the largest rectangle that is still free (Hu, Xu, Chen, Gong, Zhang, Huang,
+  "TAP-Net: transport-and-pack using reinforcement learning", 2020).
+* ``br``: maximise the best spare space afterwards, by its volume + the number of item types it takes + 10 if it takes
+  all; ``br_mean`` their mean (after the boundary rule of Zhao et al., AAAI 2021).
+* ``contact``: minimise 1000 x volume lost underneath - contact with walls and neighbours.
+* ``low_contact``: minimise 10 x new top + 3 x volume lost underneath - 10 x share of the upright faces in contact.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
-from numba import njit
 
 from interlock.core.environment import Array, Observation
 from interlock.core.policy import FunctionPolicy, LinearScorePolicy, Policy, masked_argmax
-from interlock.domains.bin_packing.encoders import encoders
+from interlock.domains.bin_packing.encoders import encoders, views
+from interlock.domains.bin_packing.heuristics import RULES, cheapest, rule_costs
 from interlock.domains.bin_packing.scenario import BinPackingScenario
 
-
-@njit(cache=True)
-def _rule_costs(heights, items, masks, height_map_sum):
-    """Costs of ``dbl`` (100 z + x + y) or ``hm_min`` (100 x growth of the height-map sum + x + y), per action."""
-    n, size_x, size_y = heights.shape
-    cells = size_x * size_y
-    costs = np.full(masks.shape, np.inf, np.float64)
-    for r in range(n):
-        for action in range(masks.shape[1]):
-            if not masks[r, action]:
-                continue
-            cell = action % cells
-            x, y = cell // size_y, cell % size_y
-            length, width = (items[r, 0], items[r, 1]) if action < cells else (items[r, 1], items[r, 0])
-            z, total = heights[r, x, y], 0
-            for i in range(x, x + length):
-                for j in range(y, y + width):
-                    z = max(z, heights[r, i, j])
-                    total += heights[r, i, j]
-            main = length * width * (z + items[r, 2]) - total if height_map_sum else z
-            costs[r, action] = 100.0 * main + x + y
-    return costs
-
-
-def _front(observation: Observation) -> Array:
-    front: Array = observation["items"][:, 0]
-    return front
+Rule = Callable[[Observation, np.random.Generator], Array]
+"""From an observation to one action per row."""
 
 
 def random_feasible(observation: Observation, rng: np.random.Generator) -> Array:
@@ -49,24 +41,20 @@ def random_feasible(observation: Observation, rng: np.random.Generator) -> Array
     return masked_argmax(rng.random(mask.shape), mask)
 
 
-def first_fit(observation: Observation, rng: np.random.Generator) -> Array:
-    """The first feasible placement in scan order (orientation, x, y)."""
-    first: Array = np.argmax(observation["action_mask"], axis=1)
-    return first
+def first_fit(scenario: BinPackingScenario) -> Rule:
+    """The first feasible placement in scan order: bin, held box, x, y, orientation."""
+    orientations, cells = int(scenario.orientations), scenario.bin.length * scenario.bin.width
 
+    def act(observation: Observation, rng: np.random.Generator) -> Array:
+        mask = observation["action_mask"].reshape(
+            -1, observation["action_mask"].shape[1] // (orientations * cells), orientations, cells
+        )
+        view, place = np.divmod(mask.swapaxes(2, 3).reshape(len(mask), -1).argmax(axis=1), orientations * cells)
+        cell, orientation = np.divmod(place, orientations)
+        actions: Array = (view * orientations + orientation) * cells + cell
+        return actions
 
-def deepest_bottom_left(observation: Observation, rng: np.random.Generator) -> Array:
-    """Minimise 100 z + x + y."""
-    costs: Array = _rule_costs(observation["height_map"], _front(observation), observation["action_mask"], False)
-    best: Array = np.argmin(costs, axis=1)
-    return best
-
-
-def height_map_minimisation(observation: Observation, rng: np.random.Generator) -> Array:
-    """Minimise 100 x the sum of the height map after placement, plus x + y (Wang and Hauser 2019)."""
-    costs: Array = _rule_costs(observation["height_map"], _front(observation), observation["action_mask"], True)
-    best: Array = np.argmin(costs, axis=1)
-    return best
+    return act
 
 
 def linear12(scenario: BinPackingScenario) -> LinearScorePolicy:
@@ -74,16 +62,33 @@ def linear12(scenario: BinPackingScenario) -> LinearScorePolicy:
     return LinearScorePolicy(encoders(scenario)["placements"], "placements", np.array(scenario.linear12_weights))
 
 
+def rule(scenario: BinPackingScenario, name: str) -> Rule:
+    """One of ``heuristics.RULES`` as a function from observations to actions."""
+    number, ceiling, items, buffer = RULES.index(name), scenario.bin.height, scenario.items, scenario.buffer
+
+    def act(observation: Observation, rng: np.random.Generator) -> Array:
+        heights, boxes, masks = views(observation, buffer)
+        costs = rule_costs(number, heights, boxes, masks, ceiling, items.low, items.high)
+        n = len(observation["action_mask"])
+        actions: Array
+        if name in ("dbl", "hm_min"):  # these say themselves how the position counts
+            actions = costs.reshape(n, -1).argmin(axis=1)
+        else:
+            actions = cheapest(costs, heights, boxes, len(boxes) // n)
+        return actions
+
+    return act
+
+
 def baselines(scenario: BinPackingScenario) -> Mapping[str, Callable[[int], Policy]]:
     """All rules by name; the first is the reference of the normalised score."""
 
-    def rule(function: Any) -> Callable[[int], Policy]:
+    def plain(function: Rule) -> Callable[[int], Policy]:
         return lambda seed: FunctionPolicy(function, seed)
 
     return {
         "linear12": lambda seed: linear12(scenario),
-        "hm_min": rule(height_map_minimisation),
-        "dbl": rule(deepest_bottom_left),
-        "first_fit": rule(first_fit),
-        "random": rule(random_feasible),
+        **{name: plain(rule(scenario, name)) for name in RULES},
+        "first_fit": plain(first_fit(scenario)),
+        "random": plain(random_feasible),
     }
