@@ -15,6 +15,7 @@ from numba import njit
 from interlock.core.environment import Array, Observation
 from interlock.core.policy import FunctionPolicy, Policy
 from interlock.domains.bin_packing.beam import beam_search
+from interlock.domains.bin_packing.bin_choice import ValueOfBins, fullest_first
 from interlock.domains.bin_packing.map_value import fitted_value
 from interlock.domains.bin_packing.permutation import LEAST_GAIN, permutation_search, simulations
 from interlock.domains.bin_packing.rollout import rollout_search
@@ -188,8 +189,15 @@ def permutation(
 
 
 def baselines(scenario: BinPackingScenario) -> Mapping[str, Callable[[int], Policy]]:
-    """The searches that make sense for a scenario, by name: none where one box is known and one bin is open."""
-    if scenario.buffer > 1 or scenario.bin.open > 1 or scenario.look_ahead == 1:
+    """The searches and choices of bin that make sense for a scenario, by name; none where several boxes are held."""
+    if scenario.buffer > 1:
+        return {}
+    if scenario.bin.open > 1:
+        return {
+            "value_bins": lambda seed: ValueOfBins(scenario),
+            "fullest_first": lambda seed: fullest_first(scenario),
+        }
+    if scenario.look_ahead == 1:
         return {}
     return {
         "look_ahead": lambda seed: look_ahead(scenario),

@@ -23,11 +23,11 @@ def scenario_of(size=(3, 3, 3), low=1, high=2, stream="rs", look_ahead=3, **chan
     return BinPackingScenario.model_validate(
         {
             "name": "case",
-            "bin": {"length": length, "width": width, "height": height},
             "items": {"low": low, "high": high},
             "stream": stream,
             "look_ahead": look_ahead,
             **changes,
+            "bin": {"length": length, "width": width, "height": height, **changes.get("bin", {})},
         }
     )
 
@@ -282,3 +282,5 @@ def test_a_deadline_is_kept_and_an_answer_is_always_there():
 def test_searches_are_offered_only_where_boxes_are_known_ahead():
     assert list(search.baselines(scenario_of(look_ahead=2))) == ["look_ahead", "rollout", "permutation"]
     assert search.baselines(scenario_of(look_ahead=1)) == {}
+    assert search.baselines(scenario_of(look_ahead=2, buffer=2)) == {}
+    assert list(search.baselines(scenario_of(bin={"open": 4}))) == ["value_bins", "fullest_first"]
