@@ -218,7 +218,7 @@ def _prices(family, kernel, size, price):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True)
 def _stand(status, lowest, highest, value, price):  # type: ignore[no-untyped-def]
-    """Put all that is not basic at the bound that its price asks for; whether all of them have that bound."""
+    """Put all that is not basic at the bound that its price asks for; whether it has that bound and a value."""
     off = 1.0
     for v in range(len(price)):
         off = max(off, abs(price[v]))
@@ -231,7 +231,7 @@ def _stand(status, lowest, highest, value, price):  # type: ignore[no-untyped-de
         elif not np.isfinite(lowest[v] if status[v] == LOWER else highest[v]):
             status[v] = LOWER + UPPER - status[v]
         value[v] = lowest[v] if status[v] == LOWER else highest[v]
-        if not np.isfinite(value[v]):
+        if not np.isfinite(value[v]) or lowest[v] > highest[v] + TOLERANCE:
             return False
     return True
 

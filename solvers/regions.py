@@ -252,11 +252,13 @@ def _vertex(matrix, columns, rows, size, basic, active, inverse, lower, upper, r
     """Fill ``x`` with the vertex of a basis; whether it is feasible."""
     for j in range(len(x)):
         x[j] = lower[j] if columns[j] == LOWER else upper[j] if columns[j] == UPPER else 0.0
-        if not np.isfinite(x[j]):
+        if not np.isfinite(x[j]) or lower[j] > upper[j] + TOLERANCE:
             return False
     right = np.empty(size)
     for a in range(size):
         i = active[a]
+        if row_lower[i] > row_upper[i] + TOLERANCE:
+            return False
         right[a] = (row_lower[i] if rows[i] == LOWER else row_upper[i]) - _activity(matrix[i], x)
     for b in range(size):
         j = basic[b]

@@ -119,6 +119,21 @@ def test_programs_without_a_solution_are_told_and_spoil_no_other() -> None:
     np.testing.assert_allclose(batch.objective[kept], [one.objective for one in expected], atol=1e-7)
 
 
+def test_bounds_that_leave_no_value_are_told() -> None:
+    """Of a column that stands at one of them, too, and of a row that binds."""
+    program, rng = family(3)
+    pivots = Pivots(program, Highs().open(program))
+    lower, upper, row_lower, row_upper = bounds(program, rng, 20)
+    pivots.solve(lower, upper, row_lower, row_upper)
+    for column in range(COLUMNS):
+        less = upper.copy()
+        less[:, column] = lower[:, column] - 1e-3
+        assert len(pivots.solve(lower, less, row_lower, row_upper).failed) == 20
+    less = row_upper.copy()
+    less[:, 0] = row_lower[:, 0] - 1e-3
+    assert len(pivots.solve(lower, upper, row_lower, less).failed) == 20
+
+
 def test_a_column_without_the_bound_that_its_price_asks_for_is_left_to_the_solver() -> None:
     program, rng = family(5)
     pivots = Pivots(program, Highs().open(program))

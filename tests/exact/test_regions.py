@@ -100,6 +100,21 @@ def test_programs_without_a_solution_are_told_and_spoil_no_other() -> None:
     np.testing.assert_allclose(batch.objective[kept], [one.objective for one in expected], atol=1e-7)
 
 
+def test_bounds_that_leave_no_value_are_told() -> None:
+    """Of a column that stands at one of them, too, and of a row that binds."""
+    program, rng = family(3)
+    regions = Regions(program, Highs().open(program))
+    lower, upper, row_lower, row_upper = bounds(program, rng, 20)
+    regions.solve(lower, upper, row_lower, row_upper)
+    for column in range(COLUMNS):
+        less = upper.copy()
+        less[:, column] = lower[:, column] - 1e-3
+        assert len(regions.solve(lower, less, row_lower, row_upper).failed) == 20
+    less = row_upper.copy()
+    less[:, 0] = row_lower[:, 0] - 1e-3
+    assert len(regions.solve(lower, upper, row_lower, less).failed) == 20
+
+
 def test_restored_regions_go_on_as_the_others() -> None:
     program, rng = family(5)
     first = Regions(program, Highs().open(program))
