@@ -11,7 +11,7 @@ from interlock.core.errors import UsageError
 from interlock.core.evaluation.protocol import split_seed
 from interlock.core.policy import Encoder, Policy
 from interlock.core.problem import Bound, Constraint, Figure, Metric, Objective
-from interlock.domains.bin_packing import baselines, bounds, decision, encoders, figures
+from interlock.domains.bin_packing import baselines, bounds, decision, encoders, figures, search
 from interlock.domains.bin_packing.environment import BinPackingEnvironment, metrics, stream_seed, streams_of
 from interlock.domains.bin_packing.scenario import BinPackingScenario
 from interlock.domains.bin_packing.userdata import UserItems, read_items
@@ -49,8 +49,8 @@ class BinPackingProblem:
         )
 
     def baselines(self) -> Mapping[str, Callable[[int], Policy]]:
-        """Placement rules; the best of them first."""
-        return baselines.baselines(self.scenario)
+        """Placement rules, the best of them first; searches where boxes to come are known."""
+        return {**baselines.baselines(self.scenario), **search.baselines(self.scenario)}
 
     def bounds(self) -> Mapping[str, Bound]:
         """The exact online optimum where it is within reach (of generated items only), and perfect information."""
