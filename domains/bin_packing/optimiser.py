@@ -148,6 +148,9 @@ def _extended(boxes: Array, actions: tuple[int, ...], scenario: BinPackingScenar
 class OfflinePlanner:
     """Packs a sequence that is known in advance, with a proof. Implements ``interlock.core.policy.Planner``.
 
+    Every orientation of the scenario is open to every box: with boxes to be kept upright among six orientations, the
+    bound still holds, but the plan may tilt them.
+
     Args:
         scenario: bin, orientations and support rule.
         solver: of the integer programs; default HiGHS.
@@ -191,10 +194,10 @@ def _shares(boxes: Array, scenario: BinPackingScenario) -> Array:
 def _unknown_rules(scenario: BinPackingScenario) -> list[str]:
     """What makes a scenario another problem than one bin packed in the order of arrival."""
     rules = {
-        "several bins": scenario.bin.open > 1 or (scenario.bin.total or 1) > 1,
+        "several bins": scenario.bins() > 1,
         "a buffer": scenario.buffer > 1,
         "the stacking check": scenario.stacking,
-        "limits of weight": scenario.bin.max_weight is not None or scenario.items.crush_factor is not None,
+        "limits of weight": bool(scenario.weight_rules()),
     }
     return [name for name, used in rules.items() if used]
 
