@@ -30,7 +30,7 @@ class AfterStateConfig(Settings):
         "description of what it leaves behind",
     )
     teacher: str | None = Field(None, description="baseline that plays the first round; null: random actions")
-    hidden: tuple[PositiveInt, ...] = Field((128, 64), description="hidden layers of the value")
+    hidden: tuple[PositiveInt, ...] = Field((64, 32), description="hidden layers of the value")
     rounds: int = Field(250, ge=2, description="times that play and learning alternate")
     num_envs: int = Field(256, ge=1, description="rows of the batched environment")
     steps: int = Field(64, ge=2, description="decisions per row and round")
