@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -217,6 +217,39 @@ class Verb:
 
 
 @dataclass(frozen=True, slots=True)
+class Findings:
+    """What a study found.
+
+    Attributes:
+        values: the object of ``--json``; a figure in it is a number or ``{"mean", "low", "high", "unit"}``.
+        columns: headings of the table, the unit in brackets.
+        rows: of the table, texts, as many as there are columns.
+        figures: name -> ``(title, caption, plotly figure)``.
+        notes: sentences that a reader has to know.
+    """
+
+    values: Mapping[str, Any]
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    figures: Mapping[str, tuple[str, str, Any]]
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A further verb of a domain that plays policies in a way of its own and reports; it trains nothing.
+
+    Attributes:
+        summary: one line.
+        play: ``"module:function"``; ``(problem, policies, seed, progress) -> Findings``: ``policies`` maps names to
+            policies that can act, ``progress`` takes ``(done, total)``.
+    """
+
+    summary: str
+    play: str
+
+
+@dataclass(frozen=True, slots=True)
 class DomainInfo:
     """What is known of a domain without importing its heavy modules: the object behind an ``interlock.domains`` entry.
 
@@ -228,7 +261,8 @@ class DomainInfo:
         problem: ``"module:function"``; ``(scenario, data=None) -> Problem``, ``data`` a path to the user's instances.
         decision: ``"module:function"``; ``(scenario) -> DecisionContract``, torch-free.
         configs: ``"package:folder"`` that holds the scenario files.
-        verbs: further verbs: name -> a ``Verb`` that makes a run, or ``"module:function"`` of a typer command.
+        verbs: further verbs: name -> a ``Verb`` that makes a run, a ``Study`` that plays policies, or
+            ``"module:function"`` of a typer command.
     """
 
     name: str
@@ -238,7 +272,7 @@ class DomainInfo:
     problem: str
     decision: str
     configs: str
-    verbs: Mapping[str, Verb | str]
+    verbs: Mapping[str, Verb | Study | str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from interlock.core.errors import InterlockError, UsageError
-from interlock.core.problem import DomainInfo, Verb
+from interlock.core.problem import DomainInfo, Study, Verb
 from interlock.scenarios import plugins
 from interlock.scenarios.cli_options import (
     Budget,
@@ -33,6 +33,7 @@ from interlock.scenarios.cli_options import (
     Sets,
     Started,
     Store,
+    asked,
 )
 from interlock.scenarios.screen import Screen
 
@@ -60,8 +61,9 @@ class DomainGroup(QuickHelp, TyperGroup):
             near = plugins.did_you_mean(cmd_name, known)
             raise UsageError(f"{self.domain.name} has no verb {cmd_name!r}{near}; there are: {', '.join(known)}")
         verb, own = self.domain.verbs[cmd_name], typer.Typer(add_completion=False, rich_markup_mode=None)
-        if isinstance(verb, Verb):
-            own.command(cmd_name, help=f"{verb.summary[:1].upper()}{verb.summary[1:]}.")(_making_runs(cmd_name))
+        if isinstance(verb, (Verb, Study)):
+            made = _making_runs(cmd_name) if isinstance(verb, Verb) else _studying(cmd_name, verb)
+            own.command(cmd_name, help=f"{verb.summary[:1].upper()}{verb.summary[1:]}.")(made)
         else:
             own.command(cmd_name)(plugins.resolve(verb))
         return typer.main.get_command(own)
@@ -102,6 +104,31 @@ def _making_runs(verb: str) -> Any:
         from interlock.scenarios.cli_runs import make_run
 
         make_run(context, verb)
+
+    return command
+
+
+def _studying(name: str, study: Study) -> Any:
+    """The command of a domain's own verb that plays policies."""
+
+    def command(
+        context: typer.Context,
+        scenario: Scenario,
+        sets: Sets = None,
+        seed: Annotated[
+            int, typer.Option("--seed", min=0, help="of the random numbers, the same for all policies")
+        ] = 0,
+        policies: Policies = None,
+        data: Data = "",
+        store: Store = "",
+        record: Record = "",
+        out: Annotated[str, typer.Option("--out", metavar="FILE", help="write a page with the pictures")] = "",
+        as_json: Json = False,
+        quiet: Quiet = False,
+    ) -> None:
+        from interlock.scenarios.studies import carry_out
+
+        carry_out(context.obj, name, study, asked(context), context.find_root().obj)
 
     return command
 

@@ -195,7 +195,8 @@ def record_evidence(place: Place, evidence: Evidence, run: Mapping[str, Any]) ->
         wanted = getattr(place.row, what)
         if wanted and found != wanted:
             raise UsageError(f"row {place.name} is about {what} {wanted}, this run is of {found or f'no {what}'}")
-    figure = _figure(place, evidence)
+    learned = chosen(name for name, policy in evidence.policies.items() if policy.learned)
+    figure = _figure(place, evidence.to_json(), learned=learned, unit=evidence.objective.unit)
     trained = of_training["train"] if "train" in of_training else run["stages"].get("train")
     budget = "no training"
     if trained is not None:
@@ -222,19 +223,33 @@ def _only_writer(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _figure(place: Place, evidence: Evidence) -> dict[str, Any]:
-    """Value, interval and unit at the row's path in the evidence."""
-    found: Any = evidence.to_json()
-    learned = chosen(name for name, policy in evidence.policies.items() if policy.learned)
+def record_findings(place: Place, values: Mapping[str, Any], run: Mapping[str, Any]) -> str:
+    """Write the row's figure from what a study found; gives a sentence about it.
+
+    Args:
+        place: the row.
+        values: of the ``Findings``.
+        run: ``domain``, ``scenario``, ``seed`` and ``command``.
+
+    Raises:
+        UsageError: the study did not find this figure, or the row is about another scenario.
+    """
+    if place.row.scenario and run["scenario"] != place.row.scenario:
+        raise UsageError(f"row {place.name} is about scenario {place.row.scenario}, this is {run['scenario']}")
+    figure = _figure(place, values, learned=None, unit="")
+    return record_row(run["domain"], place.name, **figure, command=run["command"], seeds=[run["seed"]])
+
+
+def _figure(place: Place, found: Any, *, learned: str | None, unit: str) -> dict[str, Any]:
+    """Value, interval and unit at the row's path in what was found."""
     parts = place.row.figure.split(".")
     for part in parts:
         key = learned if part == "learned" and learned is not None else part
         if not isinstance(found, Mapping) or found.get(key) is None:
             known = f"; there are: {', '.join(found)}" if isinstance(found, Mapping) else ""
-            raise UsageError(f"row {place.name} wants {place.row.figure!r}: the evidence has no {part!r}{known}")
+            raise UsageError(f"row {place.name} wants {place.row.figure!r}, but there is no {part!r}{known}")
         found = found[key]
     if isinstance(found, Mapping):
         value = found["mean"] if "mean" in found else found["value"]
-        unit = found.get("unit", evidence.objective.unit)
-        return {"value": value, "low": found["low"], "high": found["high"], "unit": unit}
-    return {"value": float(found), "unit": "ms" if parts[-1].endswith("_ms") else evidence.objective.unit}
+        return {"value": value, "low": found["low"], "high": found["high"], "unit": found.get("unit", unit)}
+    return {"value": float(found), "unit": "ms" if parts[-1].endswith("_ms") else unit}

@@ -12,7 +12,7 @@ import yaml
 from interlock.core.evaluation.record import ConstraintEvidence, Evidence, PolicyEvidence, rounded
 from interlock.core.evaluation.statistics import Estimate
 from interlock.core.policy import Policy
-from interlock.core.problem import Problem
+from interlock.core.problem import Findings, Problem
 from interlock.scenarios import report_figures
 from interlock.scenarios.console import plain_words
 from interlock.scenarios.files import write_text
@@ -76,6 +76,36 @@ def write_report(
         _facts(run_info, evidence),
     ]
     write_text(path, _document(name, [section for section in sections if section], page))
+
+
+def write_findings(path: Path, *, problem: Problem, title: str, findings: Findings) -> None:
+    """Write what a study found as one page, in one step.
+
+    Args:
+        path: of the HTML file.
+        problem: whose scenario was studied.
+        title: of the page, in words.
+        findings: table, notes and pictures.
+    """
+    page = _Page()
+    name = f"{_words(problem.scenario.domain)}: {problem.scenario.name}, {title}"
+    rows = [("", [escape(cell) for cell in row]) for row in findings.rows]
+    notes = "".join(f"<li>{escape(note)}</li>" for note in findings.notes)
+    sections = [
+        f"<header><h1>{escape(name)}</h1><p>{escape(problem.scenario.title)}</p></header>",
+        _section("In figures", _table(title, [escape(cell) for cell in findings.columns], rows)),
+        _section("To know", f"<ul>{notes}</ul>") if notes else "",
+        *(
+            _section(heading, page.figure(heading, caption, partial(_drawn, figure)))
+            for heading, caption, figure in findings.figures.values()
+        ),
+        _scenario(problem),
+    ]
+    write_text(path, _document(name, [section for section in sections if section], page))
+
+
+def _drawn(figure: Any) -> Any:
+    return figure
 
 
 class _Page:

@@ -32,12 +32,14 @@ LEAN: Mapping[str, Any] = {
     "rebuild_refactor_solution_error_tolerance": 0.0,
     "simplex_update_limit": 20,
     "dual_simplex_cost_perturbation_multiplier": 0.0,
+    "simplex_dual_edge_weight_strategy": 0,
 }
 """Options of sessions with small programs, where a warm solve takes a few pivots and overhead is what counts.
 
 Instead of testing the factors of the basis with a random right-hand side at the end of every solve, they are made anew
 after 20 pivots; the residuals of the answer itself HiGHS measures in any case. Costs are not perturbed against
-stalling, which would have to be undone and priced again."""
+stalling, which would have to be undone and priced again. Rows to leave are chosen by their infeasibility alone: over a
+few pivots the weights of steepest edges cost more than they save."""
 
 SMALL = 200
 """Rows of a small program."""

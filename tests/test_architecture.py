@@ -210,4 +210,4 @@ def test_entry_points_lead_somewhere(target: str) -> None:
         package, _, folder = found.configs.partition(":")
         assert list((Path(str(importlib.import_module(package).__file__)).parent / folder).glob("*.yaml"))
         for name, verb in found.verbs.items():
-            assert isinstance(verb, Verb) or callable(resolve(verb)), name
+            assert isinstance(verb, Verb) or callable(resolve(verb if isinstance(verb, str) else verb.play)), name

@@ -170,6 +170,20 @@ def bootstrap(
     return Estimate(float(statistic(values)), *percentile_interval(resampled(values, statistic, rows), level))
 
 
+def student(values: Array, level: float = LEVEL) -> Estimate:
+    """Mean of a few independent values, such as replications of a simulation, with Student's interval.
+
+    Args:
+        values: ``(n,)``, ``n >= 2``.
+        level: confidence.
+    """
+    from scipy.stats import t
+
+    n, average = len(values), float(np.mean(values))
+    half = float(t.ppf(0.5 + level / 2, n - 1)) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    return Estimate(average, average - half, average + half)
+
+
 def paired_bootstrap(
     first: Array,
     second: Array,

@@ -1,6 +1,6 @@
 """Online 3D bin packing: where to set down the box in front, now and for good."""
 
-from interlock.core.problem import DomainInfo
+from interlock.core.problem import DomainInfo, Study
 
 DOMAIN = DomainInfo(
     name="bin_packing",
@@ -10,5 +10,10 @@ DOMAIN = DomainInfo(
     problem="interlock.domains.bin_packing.problem:build",
     decision="interlock.domains.bin_packing.decision:build",
     configs="interlock.configs:bin_packing",
-    verbs={},
+    verbs={
+        "cell": Study(
+            "simulate shifts of the robot cell: boxes per hour, infeed stops, bins used",
+            "interlock.domains.bin_packing.simulation:play",
+        )
+    },
 )

@@ -135,6 +135,21 @@ class DataSettings(Settings):
     )
 
 
+class CellSettings(Settings):
+    """The robot cell around the bins, for the study `cell`; it changes nothing of what policies are trained on."""
+
+    hours: float = Field(8.0, gt=0, description="length of a shift, h")
+    shifts: int = Field(5, ge=2, description="shifts that are simulated, with other boxes and other times in each")
+    arrival_s: float = Field(6.0, gt=0, description="mean time between boxes while the infeed runs (exponential), s")
+    robot_s: float = Field(5.0, gt=0, description="mean time of a robot cycle (lognormal), s")
+    robot_sd_s: float = Field(0.8, ge=0, description="standard deviation of a robot cycle, s")
+    bin_change_s: float = Field(20.0, ge=0, description="time to take a full bin away and set an empty one up, s")
+    conveyor: int = Field(5, ge=1, description="boxes that the conveyor holds; a further one stops the infeed")
+    decision_s: float | None = Field(
+        None, ge=0, description="time that a decision takes, s; null: as measured on this machine"
+    )
+
+
 class BinPackingScenario(Scenario):
     """Boxes arrive one by one; each is set down at once in the open bin and never moved again."""
 
@@ -155,6 +170,11 @@ class BinPackingScenario(Scenario):
     buffer: int = Field(1, ge=1, description="boxes held, any of which may be placed next")
     orientations: Literal[1, 2, 6] = Field(
         1, description="1: as it comes; 2: length and width may be swapped; 6: any side may point up"
+    )
+    candidates: Literal["all", "ems", "corner", "extreme", "event"] = Field(
+        "all",
+        description="feasible positions that the placement rules score: all; or corners of empty maximal spaces (ems), "
+        "corner points, extreme points or event points of the height map",
     )
     stability: Literal["paper", "released", "full", "strict75"] | Stability = Field(
         "released", description="support rule: a preset or its three thresholds"
@@ -191,6 +211,7 @@ class BinPackingScenario(Scenario):
         max_length=12,
         description="weights of the 12-feature scoring rule used as baseline, teacher and fallback",
     )
+    cell: CellSettings = CellSettings()
     data: DataSettings = DataSettings()
 
     @model_validator(mode="after")

@@ -155,7 +155,7 @@ def test_what_cannot_be_recorded(checkout: Path, monkeypatch: pytest.MonkeyPatch
     assert "bin_packing has no row 'rul', did you mean 'rule'?" in capsys.readouterr().err
     assert not (checkout / "runs").exists(), "a wrong row is found before the work, not after"
     assert cli.main([*compare, "wrong"]) == 2
-    assert "row wrong wants 'policies.nobody.objective': the evidence has no 'nobody'" in capsys.readouterr().err
+    assert "row wrong wants 'policies.nobody.objective', but there is no 'nobody'" in capsys.readouterr().err
     with pytest.raises(UsageError, match="in a checkout only, in domains/hydro"):
         record.find_row("hydro", "any")
     monkeypatch.setattr(record, "checkout", lambda: None)
