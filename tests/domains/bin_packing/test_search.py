@@ -60,11 +60,12 @@ def packed_volume(scenario, policy, items):
 # --- plain Python twin: nothing of the package ---------------------------------------------------------------------
 
 
-def plain_placements(heights, box, ceiling):
-    """Feasible (x, y) of a box and the map that each leaves, by the released support rule."""
-    length, width, height = (int(side) for side in box)
-    for x in range(len(heights) - length + 1):
-        for y in range(len(heights[0]) - width + 1):
+def plain_placements(heights, box, ceiling, turns=1):
+    """Feasible actions of a box, the map that each leaves, waste under it and its top, by the released support rule."""
+    size_x, size_y = len(heights), len(heights[0])
+    for turn in range(1 if box[0] == box[1] else turns):
+        length, width, height = (int(box[turn]), int(box[1 - turn]), int(box[2]))
+        for x, y in itertools.product(range(size_x - length + 1), range(size_y - width + 1)):
             under = [heights[i][j] for i in range(x, x + length) for j in range(y, y + width)]
             z = max(under)
             corners = sum(heights[i][j] == z for i in (x, x + length - 1) for j in (y, y + width - 1))
@@ -76,25 +77,19 @@ def plain_placements(heights, box, ceiling):
                 for i in range(x, x + length):
                     for j in range(y, y + width):
                         after[i][j] = z + height
-                yield x * len(heights[0]) + y, after, (len(under) * z - sum(under)) / 4.0, (z + height) / ceiling
+                action = turn * size_x * size_y + x * size_y + y
+                yield action, after, (len(under) * z - sum(under)) / 4.0, (z + height) / ceiling
 
 
-def plain_best(heights, boxes, ceiling, lost_weight, top_weight):
-    """(boxes placed, - weighted waste and tops) of the best plan, by enumeration of all plans."""
-    if not boxes:
-        return 0, 0.0
-    best = (0, 0.0)
-    for _, after, lost, top in plain_placements(heights, boxes[0], ceiling):
-        placed, score = plain_best(after, boxes[1:], ceiling, lost_weight, top_weight)
-        best = (
-            max(best, (placed + 1, score + lost_weight * lost + top_weight * top))
-            if best[0]
-            else (
-                placed + 1,
-                score + lost_weight * lost + top_weight * top,
-            )
-        )
-    return best
+def plain_best(heights, boxes, ceiling, turns):
+    """(boxes placed, minus weighted waste and tops) of the best plan, by enumeration of all plans."""
+    plans = [(0, 0.0)]
+    if boxes:
+        for _, after, lost, top in plain_placements(heights, boxes[0], ceiling, turns):
+            placed, score = plain_best(after, boxes[1:], ceiling, turns)
+            plans.append((placed + 1, score - lost - 0.37 * top))
+    deepest = max(placed for placed, _ in plans)
+    return deepest, max(score for placed, score in plans if placed == deepest)
 
 
 def random_case(rng, size, boxes, high=2):
@@ -107,30 +102,33 @@ def random_case(rng, size, boxes, high=2):
     return heights, rng.integers(1, high + 1, (boxes, 3))
 
 
-@pytest.mark.parametrize(("size", "boxes", "high"), [((3, 3, 3), 3, 2), ((2, 3, 4), 4, 2), ((3, 4, 3), 3, 3)])
-def test_a_beam_of_unlimited_width_equals_enumeration(size, boxes, high):
+@pytest.mark.parametrize(
+    ("size", "boxes", "high", "turns"),
+    [((3, 3, 3), 3, 2, 1), ((2, 3, 4), 4, 2, 1), ((3, 4, 3), 3, 3, 1), ((3, 2, 4), 3, 2, 2)],
+)
+def test_a_beam_of_unlimited_width_equals_enumeration(size, boxes, high, turns):
     weights = np.zeros(12)
     weights[0], weights[4] = -1.0, -0.37
+    worse = 0
     for seed in range(40):
         heights, items = random_case(np.random.default_rng(seed), size, boxes, high)
-        allowed = np.zeros(size[0] * size[1], bool)
-        after_first = {}
-        for action, after, lost, top in plain_placements(heights, items[0], size[2]):
+        allowed = np.zeros(turns * size[0] * size[1], bool)
+        by_first = {}
+        for action, after, lost, top in plain_placements(heights, items[0], size[2], turns):
             allowed[action] = True
-            placed, score = plain_best(after, items[1:].tolist(), size[2], -1.0, -0.37)
-            after_first[action] = (placed + 1, score - lost - 0.37 * top)
-        arguments = (np.array(heights, np.int16), allowed, items.astype(np.int16), 1, size[2], RELEASED, weights)
+            placed, score = plain_best(after, items[1:].tolist(), size[2], turns)
+            by_first[action] = (placed + 1, pytest.approx(score - lost - 0.37 * top, abs=1e-5))
+        arguments = (np.array(heights, np.int16), allowed, items.astype(np.int16), turns, size[2], RELEASED, weights)
         action, depth, score = beam_search(*arguments, EVERYTHING)
-        if not after_first:
+        best = plain_best(heights, items.tolist(), size[2], turns)
+        assert (depth, score) == (best[0], pytest.approx(best[1], abs=1e-5))
+        if depth == 0:
             assert action == -1
             continue
-        deepest = max(placed for placed, _ in after_first.values())
-        best = max(value for placed, value in after_first.values() if placed == deepest)
-        assert depth == deepest
-        assert score == pytest.approx(best, abs=1e-5)
-        assert after_first[action] == (deepest, pytest.approx(best, abs=1e-5))
-        narrow = beam_search(*arguments, 1)
-        assert narrow[1] <= depth
+        assert by_first[action] == (depth, score)
+        _, narrow_depth, narrow_score = beam_search(*arguments, 1)
+        worse += narrow_depth < depth or narrow_score < score - 1e-5
+    assert worse > 0
 
 
 def test_knowing_everything_packs_at_least_as_much_as_any_shorter_view():
@@ -194,7 +192,7 @@ def test_the_front_box_goes_only_where_the_observation_allows():
 def test_rollouts_without_known_boxes_fall_back_to_the_linear_rule():
     items, lengths, _ = sequences("cut2", 10, seed=8, size=(10, 10, 10), low=2, high=5)
     scenario = scenario_of((10, 10, 10), 2, 5, "cut2", 1)
-    greedy, short = search.look_ahead(scenario, width=1), search.rollout(scenario)
+    greedy, short = search.look_ahead(scenario, width=1, weights=LINEAR), search.rollout(scenario)
     for row, length in zip(items, lengths, strict=True):
         assert packed_volume(scenario, greedy, row[:length]) == packed_volume(scenario, short, row[:length])
 
@@ -260,23 +258,39 @@ def test_orders_are_enumerated_completely_and_the_best_is_returned():
             assert found == pytest.approx(best)
 
 
-def test_a_deadline_is_kept_and_an_answer_is_always_there():
+def test_an_endless_search_answers_at_its_deadline():
     items, _, _ = sequences("cut2", 1, seed=2, size=(10, 10, 10), low=2, high=5)
     scenario = scenario_of((10, 10, 10), 2, 5, "cut2", 12)
     view = observe(scenario, np.zeros((10, 10)), items[0])
-    search.look_ahead(scenario, width=2).act(view)
     for deadline_ms in (0.0, 30.0):
         policy = search.look_ahead(scenario, width=EVERYTHING, deadline_ms=deadline_ms)
-        took = []
-        for _ in range(5):
-            started = time.perf_counter()
-            action = int(policy.act(view)[0])
-            took.append(1000 * (time.perf_counter() - started))
-            assert view["action_mask"][0, action]
-        assert min(took) <= max(deadline_ms, 5.0)
+        policy.act(view)
+        started = time.perf_counter()
+        action = int(policy.act(view)[0])
+        assert time.perf_counter() - started < 2.0  # seconds, on however busy a machine; the whole tree takes hours
+        assert view["action_mask"][0, action]
     # Time enough for the whole width: the same answer as without a deadline.
     unhurried = search.look_ahead(scenario, width=8, deadline_ms=60_000.0)
     assert unhurried.act(view).tolist() == search.look_ahead(scenario, width=8).act(view).tolist()
+
+
+def test_the_beam_is_widened_only_while_the_next_width_ends_in_time(monkeypatch):
+    now, tried = [0.0], []
+    monkeypatch.setattr(search.time, "perf_counter", lambda: now[0])
+
+    def takes_a_millisecond_per_map(width):
+        now[0] += width / 1000.0
+        tried.append(width)
+        return np.array([width])
+
+    for deadline_ms in (0.5, 3.0, 10.0, 40.0, 1e6):
+        now[0], tried[:] = 0.0, []
+        answer = search.widened(takes_a_millisecond_per_map, 100, deadline_ms)
+        assert answer.tolist() == [tried[-1]]
+        assert 1000.0 * now[0] <= max(deadline_ms, 1.0)
+        # Not lazier than its rule says: one more width, at half as much again as expected, would have been late.
+        assert tried[-1] == 100 or 1000.0 * now[0] + 3.0 * tried[-1] > deadline_ms
+    assert tried[-1] == 100
 
 
 def test_searches_are_offered_only_where_boxes_are_known_ahead():
