@@ -27,9 +27,13 @@ import numpy as np
 
 from interlock.core.environment import Array, Observation
 from interlock.core.policy import FunctionPolicy, LinearScorePolicy, Policy, masked_argmax
+from interlock.domains.bin_packing.candidates import candidates
 from interlock.domains.bin_packing.encoders import encoders, views
 from interlock.domains.bin_packing.heuristics import RULES, cheapest, rule_costs
 from interlock.domains.bin_packing.scenario import BinPackingScenario
+
+MANY = 800
+"""Placements, feasible or not, from which on a rule that looks at each for long is slow."""
 
 Rule = Callable[[Observation, np.random.Generator], Array]
 """From an observation to one action per row."""
@@ -80,15 +84,38 @@ def rule(scenario: BinPackingScenario, name: str) -> Rule:
     return act
 
 
-def baselines(scenario: BinPackingScenario) -> Mapping[str, Callable[[int], Policy]]:
-    """All rules by name; the first is the reference of the normalised score."""
+def narrowed(scenario: BinPackingScenario, policy: Policy) -> Policy:
+    """The same policy among the scenario's ``candidates`` only; it then has to score fewer placements."""
+    if scenario.candidates == "all":
+        return policy
 
-    def plain(function: Rule) -> Callable[[int], Policy]:
-        return lambda seed: FunctionPolicy(function, seed)
+    def act(observation: Observation, rng: np.random.Generator) -> Array:
+        heights, items, masks = views(observation, scenario.buffer)
+        offered = candidates(scenario.candidates, heights, items, masks, scenario.bin.height)
+        mask = offered.reshape(observation["action_mask"].shape)
+        return policy.act({**observation, "action_mask": mask})
+
+    return FunctionPolicy(act)
+
+
+def baselines(scenario: BinPackingScenario) -> Mapping[str, Callable[[int], Policy]]:
+    """All rules by name; the first is the reference of the normalised score.
+
+    Where there are many placements, the rules that search the spaces anew for each are left out, unless the scenario's
+    ``candidates`` are few.
+    """
+    actions = (
+        scenario.bin.open * scenario.buffer * int(scenario.orientations) * scenario.bin.length * scenario.bin.width
+    )
+    many = actions > MANY and scenario.candidates in ("all", "event")
+    names = [name for name in RULES if not (many and name in ("macs", "br", "br_mean"))]
+
+    def scored(name: str) -> Callable[[int], Policy]:
+        return lambda seed: narrowed(scenario, FunctionPolicy(rule(scenario, name)))
 
     return {
-        "linear12": lambda seed: linear12(scenario),
-        **{name: plain(rule(scenario, name)) for name in RULES},
-        "first_fit": plain(first_fit(scenario)),
-        "random": plain(random_feasible),
+        "linear12": lambda seed: narrowed(scenario, linear12(scenario)),
+        **{name: scored(name) for name in names},
+        "first_fit": lambda seed: FunctionPolicy(first_fit(scenario)),
+        "random": lambda seed: FunctionPolicy(random_feasible, seed),
     }
