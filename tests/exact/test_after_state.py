@@ -20,11 +20,11 @@ from interlock.domains.bin_packing.model import mask_batch, place_one
 from interlock.domains.bin_packing.problem import build
 from interlock.scenarios.loading import load_scenario
 
-OFFERS = np.array([1.0, 2.0, 3.0, 4.0])
+OFFERS = np.array([0.5, 2.0, 3.5, 6.0])
 DAYS = 4
 CONFIG = AfterStateConfig(
-    encoder="after_states", hidden=(4,), rounds=40, num_envs=64, steps=16, memory=8000, batches=40, batch_size=256,
-    learning_rate=5e-3, averaging=0.99, validate_every=10,
+    encoder="after_states", hidden=(4,), rounds=24, num_envs=256, steps=16, memory=16_000, batches=40, batch_size=256,
+    learning_rate=5e-3, averaging=0.99, validate_every=6,
 )  # fmt: skip
 
 
@@ -40,11 +40,11 @@ class Selling:
 
     def __init__(self, num_envs, *, seed, split):
         rng = np.random.default_rng([seed, {"train": 1, "validation": 2, "test": 3}[split]])
-        self.num_envs, self.offers = num_envs, rng.choice(OFFERS, (50_000, DAYS))
+        self.num_envs, self.offers = num_envs, rng.choice(OFFERS, (100_000, DAYS))
         self.reset()
 
     def _view(self):
-        self.offer = self.offers[tuple(self.at)]
+        self.offer = self.offers[self.at[0] % len(self.offers), self.at[1]]
         return {"offer": self.offer, "day": self.at[1].copy(), "action_mask": np.ones((self.num_envs, 2), bool)}
 
     def reset(self, *, seed=None):
@@ -94,7 +94,7 @@ def test_values_of_waiting_are_those_of_backward_induction(selling):
         exact[day] = np.maximum(OFFERS, exact[day + 1]).mean()
     policy = train(selling, CONFIG, MemoryRun(seed=3))
     view = {"offer": np.ones(DAYS), "day": np.arange(DAYS), "action_mask": np.ones((DAYS, 2), bool)}
-    assert np.allclose(policy.parameters(view)[:, 1].numpy(), exact, atol=0.06)
+    assert np.allclose(policy.parameters(view)[:, 1].numpy(), exact, atol=0.12)
     days, offers = (grid.ravel() for grid in np.meshgrid(np.arange(DAYS), OFFERS, indexing="ij"))
     taken = policy.act({"offer": offers, "day": days, "action_mask": np.ones((len(days), 2), bool)}) == 0
     assert np.array_equal(taken, offers > exact[days])
