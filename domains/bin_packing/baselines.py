@@ -32,8 +32,8 @@ from interlock.domains.bin_packing.encoders import encoders, views
 from interlock.domains.bin_packing.heuristics import RULES, cheapest, rule_costs
 from interlock.domains.bin_packing.scenario import BinPackingScenario
 
-MANY = 800
-"""Placements, feasible or not, from which on a rule that looks at each for long is slow."""
+MANY_CELLS = 200
+"""Cells of a floor beyond which rules that search all spaces anew for every placement are slow."""
 
 Rule = Callable[[Observation, np.random.Generator], Array]
 """From an observation to one action per row."""
@@ -101,13 +101,10 @@ def narrowed(scenario: BinPackingScenario, policy: Policy) -> Policy:
 def baselines(scenario: BinPackingScenario) -> Mapping[str, Callable[[int], Policy]]:
     """All rules by name; the first is the reference of the normalised score.
 
-    Where there are many placements, the rules that search the spaces anew for each are left out, unless the scenario's
+    On fine grids the rules that search the spaces anew for each placement are left out, unless the scenario's
     ``candidates`` are few.
     """
-    actions = (
-        scenario.bin.open * scenario.buffer * int(scenario.orientations) * scenario.bin.length * scenario.bin.width
-    )
-    many = actions > MANY and scenario.candidates in ("all", "event")
+    many = scenario.bin.length * scenario.bin.width > MANY_CELLS and scenario.candidates in ("all", "event")
     names = [name for name in RULES if not (many and name in ("macs", "br", "br_mean"))]
 
     def scored(name: str) -> Callable[[int], Policy]:
