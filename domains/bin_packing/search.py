@@ -17,12 +17,15 @@ from interlock.core.policy import FunctionPolicy, Policy
 from interlock.domains.bin_packing.beam import beam_search
 from interlock.domains.bin_packing.bin_choice import ValueOfBins, fullest_first
 from interlock.domains.bin_packing.map_value import fitted_value
+from interlock.domains.bin_packing.one_step import one_step
 from interlock.domains.bin_packing.permutation import LEAST_GAIN, permutation_search, simulations
 from interlock.domains.bin_packing.rollout import rollout_search
 from interlock.domains.bin_packing.scenario import BinPackingScenario
 
 WIDTH = 64
 """Maps that the beam keeps per level; more hardly help while what comes after the known boxes is uncertain."""
+LARGEST_JUDGED = 2_500
+"""Most footprints times cells for which ``one_step`` is offered: it tries every footprint on every cell."""
 BEAM_WEIGHTS = {
     "cut2": (-0.234, 0.958, 0.191, 0.341, 0.098, -1.509, -0.647, -0.206, -0.151, 0.29, -0.219, -0.137),
 }
@@ -88,6 +91,8 @@ def look_ahead(
     scenario: BinPackingScenario, *, width: int = WIDTH, weights: Any = None, deadline_ms: float | None = None
 ) -> FunctionPolicy:
     """Beam search over the known boxes in their true order; see ``beam``.
+
+    Rules beyond the placement rule (stacking, loads) bind the front box, by its mask, and are not foreseen for others.
 
     Args:
         scenario: the numbers; one open bin, boxes taken in order.
@@ -204,7 +209,9 @@ def baselines(scenario: BinPackingScenario) -> Mapping[str, Callable[[int], Poli
             "fullest_first": lambda seed: fullest_first(scenario),
         }
     if scenario.look_ahead == 1:
-        return {}
+        footprints = (scenario.items.high - scenario.items.low + 1) ** 2
+        small = footprints * scenario.bin.length * scenario.bin.width <= LARGEST_JUDGED
+        return {"one_step": lambda seed: one_step(scenario)} if small and scenario.stream != "picks" else {}
     return {
         "look_ahead": lambda seed: look_ahead(scenario),
         "rollout": lambda seed: rollout(scenario, seed=seed),
