@@ -6,8 +6,8 @@ every footprint, where it would find support and how much room it would have abo
 axes with what bounds them, the steps between neighbours, and how many cells there are at each level. They are the same
 for the mirror images of a height map, and for its transpose where boxes come as often one way round as the other.
 
-Only the placements that the tuned linear rule ranks highest are described; of placements that it cannot tell apart
-(mirror images, mostly) only the first. All others are marked as left out.
+Only the placements that the tuned linear rule ranks highest are described; of those that leave mirror images of one
+another only the first. All others are marked as left out.
 """
 
 from typing import Any
@@ -28,7 +28,6 @@ CANDIDATES = 12
 """Placements described per decision."""
 
 _STEP_CLASSES = 6  # steps of 1, 2, 3, 4, 5 and more levels
-_TIE = 1e-7  # linear scores closer than this belong to placements that leave alike height maps
 
 
 @njit(cache=True, fastmath=True, error_model="numpy", inline="never")
@@ -180,8 +179,34 @@ def _describe(cells_of_map, size_x, size_y, ceiling, orientations, low, high, co
 
 
 @njit(cache=True)
-def _choose(placed, mask, weights, keep, scores, chosen):
-    """Write the placements that a linear rule ranks highest, best first and no two alike; returns how many."""
+def _signature(heights, item, action, codes, before):
+    """A number of the height map after a placement that is the same for its mirror images, and for hardly any other.
+
+    Args:
+        heights: int16 ``(L, W)``, before the placement.
+        item: int16 ``(3,)``.
+        action: the placement.
+        codes: int64 ``(G, L, W)``, random numbers of the cells, seen through each of the symmetries of the bin.
+        before: int64 ``(G,)``, sums of code x height before the placement.
+    """
+    size_x, size_y = heights.shape
+    turned, cell = action // (size_x * size_y), action % (size_x * size_y)
+    x, y = cell // size_y, cell % size_y
+    length, width = (item[0], item[1]) if turned == 0 else (item[1], item[0])
+    top = np.int64(heights[x : x + length, y : y + width].max()) + item[2]
+    largest = np.iinfo(np.int64).min
+    for g in range(codes.shape[0]):
+        total = before[g]
+        for i in range(x, x + length):
+            for j in range(y, y + width):
+                total += codes[g, i, j] * (top - heights[i, j])
+        largest = max(largest, total)
+    return largest
+
+
+@njit(cache=True)
+def _choose(placed, mask, heights, item, weights, codes, scores, chosen, signatures, before):
+    """Write the placements that a linear rule ranks highest, best first and no two mirror images; returns how many."""
     for action in range(mask.shape[0]):
         scores[action] = -np.inf
         if mask[action]:
@@ -189,22 +214,26 @@ def _choose(placed, mask, weights, keep, scores, chosen):
             for f in range(weights.shape[0]):
                 score += weights[f] * placed[action, f]
             scores[action] = score
-    last, found = np.inf, 0
-    while found < keep:
+    for g in range(codes.shape[0]):
+        before[g] = 0
+        for i in range(heights.shape[0]):
+            for j in range(heights.shape[1]):
+                before[g] += codes[g, i, j] * heights[i, j]
+    found = 0
+    while found < chosen.shape[0]:
         best = np.argmax(scores)
-        score = scores[best]
-        if score == -np.inf:
+        if scores[best] == -np.inf:
             break
         scores[best] = -np.inf
-        if last - score > _TIE:
-            chosen[found] = best
+        signature = _signature(heights, item, best, codes, before)
+        if not (signatures[:found] == signature).any():
+            chosen[found], signatures[found] = best, signature
             found += 1
-            last = score
     return found
 
 
 @njit(cache=True)
-def after_features(heights, items, masks, ceiling, orientations, low, high, need, inside, weights, keep, width):
+def after_features(heights, items, masks, ceiling, orientations, low, high, need, inside, weights, codes, keep, width):
     """Features of the best placements of a batch of states.
 
     Args:
@@ -218,6 +247,7 @@ def after_features(heights, items, masks, ceiling, orientations, low, high, need
         need: see ``_positions``.
         inside: see ``_positions``.
         weights: float64 ``(12,)`` of the linear rule that chooses the placements to describe.
+        codes: see ``_signature``.
         keep: how many.
         width: ``14 + columns(...)``.
 
@@ -235,7 +265,7 @@ def after_features(heights, items, masks, ceiling, orientations, low, high, need
     sums = np.zeros((size_x + 2, size_y + 2, 8), np.int32)
     placed = np.empty((actions, 12), np.float32)
     scores = np.empty(actions, np.float64)
-    chosen = np.empty(keep, np.int64)
+    chosen, signatures, before = np.empty(keep, np.int64), np.empty(keep, np.int64), np.empty(codes.shape[0], np.int64)
     after = np.empty((size_x, size_y), np.int16)
     flat = np.zeros(keep * cells + 2 * high * (size_y + 1), np.int32)
     scratch = np.ones((6, flat.shape[0]), np.int32)
@@ -243,7 +273,7 @@ def after_features(heights, items, masks, ceiling, orientations, low, high, need
     logs = 0.5 * np.log1p(np.arange(2 * cells + 1))
     for r in range(n):
         features_one(heights[r], items[r], masks[r], ceiling, padded, square, square_before, sums, placed)
-        found = _choose(placed, masks[r], weights, keep, scores, chosen)
+        found = _choose(placed, masks[r], heights[r], items[r], weights, codes, scores, chosen, signatures, before)
         for k in range(found):
             after[:] = heights[r]
             place_one(after, items[r], chosen[k])
@@ -278,11 +308,21 @@ def footprint_tables(scenario: BinPackingScenario) -> tuple[Array, Array]:
     return need, inside.reshape(sides, sides, size_x * size_y)
 
 
+def mirrored_codes(size_x: int, size_y: int) -> Array:
+    """``codes`` of ``_signature``: the symmetries of the rectangle, with those of the square where it is one."""
+    codes = np.random.default_rng(0).integers(-(2**40), 2**40, (size_x, size_y))
+    mirrored = [codes, codes[::-1], codes[:, ::-1], codes[::-1, ::-1]]
+    if size_x == size_y:
+        mirrored += [one.T for one in mirrored]
+    return np.ascontiguousarray(np.stack(mirrored))
+
+
 def after_states(scenario: BinPackingScenario, keep: int = CANDIDATES) -> Encoder:
     """The encoder: ``action_features`` float32 ``(n, A, F)``, see ``after_features``."""
     need, inside = footprint_tables(scenario)
     low, high, ceiling = scenario.items.low, scenario.items.high, scenario.bin.height
     weights = np.array(scenario.linear12_weights, np.float64)
+    codes = mirrored_codes(scenario.bin.length, scenario.bin.width)
     width = 14 + columns(low, high, ceiling)
 
     def encode(observation: Observation) -> dict[str, Array]:
@@ -297,6 +337,7 @@ def after_states(scenario: BinPackingScenario, keep: int = CANDIDATES) -> Encode
             need,
             inside,
             weights,
+            codes,
             keep,
             width,
         )
