@@ -4,11 +4,13 @@
 
 1. Replay: 1,000 CUT-1 and 1,000 CUT-2 sequences are packed at their recorded positions; counted are the sequences of
    which every position was feasible under every preset and which filled the bin.
-2. Masks: 10,000 random (state, box, orientation) per bin size (10^3 and 20^3) and preset, compiled kernel and numpy
-   fallback against a plain loop over the loading positions; counted are the masks that differ.
+2. Masks: 10,000 random (state, box, orientation) per bin size (10^3 and 20^3), preset and number of orientations (2
+   and 6), compiled kernel and numpy fallback against a plain loop over the loading positions; counted are the masks
+   that differ.
 """
 
 import argparse
+import itertools
 
 import numpy as np
 from bin_packing_speed import PlainBin
@@ -55,20 +57,20 @@ def played_states(side: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     return heights, rng.integers(2, side // 2 + 1, (count, 3)).astype(np.int16)
 
 
-def differing_masks(side: int, preset: str, triples: int = 10_000) -> int:
-    """(state, box, orientation) triples whose mask differs between compiled, fallback and plain loop."""
+def differing_masks(side: int, preset: str, orientations: int, triples: int = 10_000) -> tuple[int, int]:
+    """Masks of (state, box, orientation) that differ between compiled, fallback and plain loop, and masks compared."""
     thresholds = thresholds_of(preset)
-    heights, boxes = played_states(side, triples // 2)
-    compiled = mask_batch(heights, boxes, 2, side, thresholds)
-    fallback = feasible_placements(heights, boxes, ceiling=side, orientations=2, thresholds=thresholds)
-    plain = PlainBin((side, side, side), 2, thresholds)
+    heights, boxes = played_states(side, -(-triples // orientations))
+    compiled = mask_batch(heights, boxes, orientations, side, thresholds)
+    fallback = feasible_placements(heights, boxes, ceiling=side, orientations=orientations, thresholds=thresholds)
+    plain = PlainBin((side, side, side), orientations, thresholds)
     differing = 0
     for row in range(len(boxes)):
         plain.heights = heights[row].astype(int)
-        expected = np.asarray(plain.mask(boxes[row])).reshape(2, -1)
-        for found in (compiled[row].reshape(2, -1), fallback[row].reshape(2, -1)):
+        expected = np.asarray(plain.mask(boxes[row])).reshape(orientations, -1)
+        for found in (compiled[row].reshape(orientations, -1), fallback[row].reshape(orientations, -1)):
             differing += int((found != expected).any(axis=1).sum())
-    return differing
+    return differing, 2 * orientations * len(boxes)
 
 
 def main() -> None:
@@ -77,8 +79,9 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="write into domains/bin_packing/results.json")
     options = parser.parse_args()
     figures = {"replay": (sum(replayed(stream) for stream in ("cut1", "cut2")), "of 2,000 sequences")}
-    differing = sum(differing_masks(side, preset) for side in (10, 20) for preset in PRESETS)
-    figures["masks"] = (differing, "of 160,000 masks")
+    cases = itertools.product((10, 20), PRESETS, (2, 6))
+    differing, compared = np.sum([differing_masks(*case) for case in cases], axis=0)
+    figures["masks"] = (int(differing), f"of {compared:,} masks")
     for row, (value, unit) in figures.items():
         print(f"{row}: {value} {unit}")
         if options.record:

@@ -68,9 +68,9 @@ class PlainBin:
         """Feasibility of every action."""
         size_x, size_y = self.size[:2]
         mask = np.zeros((self.orientations, size_x, size_y), bool)
-        for orientation in range(self.orientations):
-            length, width, height = self.sides(item, orientation)
-            if orientation == 1 and length == width:
+        ways = [self.sides(item, orientation) for orientation in range(self.orientations)]
+        for orientation, (length, width, height) in enumerate(ways):
+            if ways[orientation] in ways[:orientation]:
                 continue
             for x in range(size_x - length + 1):
                 for y in range(size_y - width + 1):
@@ -94,8 +94,8 @@ class PlainBin:
     @staticmethod
     def sides(item: np.ndarray, orientation: int) -> tuple[int, int, int]:
         """Length, width and height of the item as it is turned."""
-        length, width, height = (int(side) for side in item)
-        return (length, width, height) if orientation == 0 else (width, length, height)
+        a, b, c = (int(side) for side in item)
+        return ((a, b, c), (b, a, c), (a, c, b), (c, a, b), (b, c, a), (c, b, a))[orientation]
 
 
 @njit(cache=True)

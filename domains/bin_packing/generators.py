@@ -18,7 +18,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from interlock.domains.bin_packing.draws import below, keyed, uniform
-from interlock.domains.bin_packing.picks import draw_picks
+from interlock.domains.bin_packing.picks import draw_picks, most_boxes
 from interlock.domains.bin_packing.scenario import BinPackingScenario, BinSettings, Stream
 
 Array = NDArray[Any]
@@ -268,7 +268,10 @@ def capacity(size_x: int, size_y: int, size_z: int, low: int, *, block: int = 1,
 
 def room_of(source: Source) -> int:
     """Most items of an instance."""
-    return capacity(*source.size, source.low, block=source.block, blocks=source.blocks)
+    volume = source.bins * source.size[0] * source.size[1] * source.size[2]
+    picks = most_boxes(volume, source.cells_per_cm, source.low, source.high) if _PICKS in source.streams else 0
+    others = capacity(*source.size, source.low, block=source.block, blocks=source.blocks)
+    return max(picks, others) if (source.streams != _PICKS).any() else picks
 
 
 def instances(source: Source, count: int, first: int = 0) -> tuple[Array, Array, Array, Array]:
