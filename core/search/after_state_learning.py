@@ -317,7 +317,8 @@ def train(problem: Problem, config: AfterStateConfig, run: Run) -> NetworkPolicy
     if checkpoint is not None:
         done, best_value, best = _take_up(checkpoint, learner, memory, play)
     sign = 1.0 if problem.objective.sense == "maximise" else -1.0
-    while done < config.rounds and not (done and run.out_of_time()):
+    last = done == config.rounds
+    while not last:
         if run.interrupted():
             raise Interrupted(f"stopped after round {done} of {config.rounds}")
         rng = np.random.default_rng([run.seed, done])
@@ -328,7 +329,8 @@ def train(problem: Problem, config: AfterStateConfig, run: Run) -> NetworkPolicy
         done += 1
         loss = learner.learn(memory, max(done / config.rounds, run.budget_share()), rng)
         figures = {"train/loss": loss, "train/target": float(targets.mean())}
-        if done % config.validate_every == 0 or done == config.rounds or run.out_of_time():
+        last = done == config.rounds or run.out_of_time()
+        if last or done % config.validate_every == 0:
             weights = learner.averaged()
             value = _validated(policy.with_weights(weights), validation, problem)
             if value > best_value:
