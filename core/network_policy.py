@@ -14,10 +14,11 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from interlock.core.actor_critic.config import NetworkSettings
+from interlock.core.actor_critic.learned_mask import build_actor_critic
 from interlock.core.environment import Array, Observation
 from interlock.core.errors import BadInput, MissingExtra, NotExportable, UsageError
 from interlock.core.heads import Head, build_head
-from interlock.core.networks import ActorCritic, build_network
+from interlock.core.networks import ActorCritic
 from interlock.core.policy import Encoder, choose_encoder, load_arrays, save_arrays
 from interlock.core.problem import Problem
 
@@ -58,6 +59,8 @@ class NetworkPolicy:
         A bundle scores discrete actions request by request; recurrent decision rules are bundled in a way of their own.
         ``export_scorer`` writes any network, for whoever feeds it the memory or takes its numbers.
         """
+        if self.network.blind:
+            return "a policy that decides with its own predicted mask is not bundled: bundles have the exact mask"
         if not self.network.memory and self.head.kind == "categorical":
             return None
         found = f"a {self.head.kind} head" + (" and a memory" if self.network.memory else "")
@@ -70,10 +73,12 @@ class NetworkPolicy:
             inputs["action_mask"] = torch.from_numpy(np.asarray(observation["action_mask"], np.bool_))
         return inputs
 
-    def parameters(self, observation: Observation) -> Tensor:
-        """``(n, K)`` parameters of the head; scores for discrete actions, infeasible ones at -1e9."""
+    def parameters(self, observation: Observation, *, blind: bool = False) -> Tensor:
+        """``(n, K)`` parameters of the head; scores for discrete actions, infeasible ones at -1e9 unless ``blind``."""
         with torch.inference_mode():
             inputs = self.inputs(observation)
+            if blind:
+                inputs.pop("action_mask", None)
             if not self.network.memory:
                 parameters: Tensor = self.network(**inputs)[0]
                 return parameters
@@ -86,7 +91,7 @@ class NetworkPolicy:
 
     def act(self, observation: Observation, *, deterministic: bool = True) -> Array:
         """The mode of the distribution per row, or a draw from it."""
-        parameters = self.parameters(observation)
+        parameters = self.parameters(observation, blind=self.network.blind)
         with torch.inference_mode():
             if deterministic and not self.randomised:
                 raw = self.head.mode(parameters)
@@ -255,7 +260,7 @@ def load_network_policy(folder: Path, problem: Problem) -> NetworkPolicy:
             )
         head = build_head(environment.action_space, description["head"], **description["head_options"])
         settings = NetworkSettings.model_validate(description["network"])
-        network = build_network(example, head, settings, seed=0, signals=description["signals"])
+        network = build_actor_critic(example, head, settings, seed=0, signals=description["signals"])
     except UsageError as error:
         raise BadInput(str(folder), [f"policy.json: {error}"]) from error
     except ValidationError as error:

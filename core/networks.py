@@ -61,9 +61,11 @@ class ActorCritic(nn.Module):
 
     Attributes:
         memory: width of what a recurrent network remembers, 0 for none.
+        blind: whether finished policies decide without the exact mask.
     """
 
     memory = 0
+    blind = False
 
     def __init__(self, head: Head):
         super().__init__()

@@ -7,6 +7,24 @@ from pydantic import Field, PositiveInt
 from interlock.core.scenario import Settings
 
 
+class MaskHeadSettings(Settings):
+    """A predicted mask of the actions, for decisions where the exact one is slow or missing; of `ppo_lagrangian` only.
+
+    The loss adds the squared error of the prediction and the probability that the policy gives to infeasible actions.
+    """
+
+    weight: float = Field(5.0, ge=0, description="of the squared error, mean over actions; 0: the predictor stays raw")
+    infeasible_weight: float = Field(0.02, ge=0, description="of the summed probability of infeasible actions")
+    train_with: Literal["true_mask", "predicted", "nothing"] = Field(
+        "true_mask",
+        description="what keeps actions feasible while training: the exact mask, the prediction alone, or nothing",
+    )
+    decide_with: Literal["true_mask", "predicted"] = Field(
+        "predicted", description="the same for finished policies; a policy trained without the exact mask never has it"
+    )
+    feasible_entropy: bool = Field(True, description="the entropy bonus counts feasible actions only")
+
+
 class NetworkSettings(Settings):
     """Sizes of the actor-critic network."""
 
@@ -23,6 +41,7 @@ class NetworkSettings(Settings):
         "over planes and action features always one for all",
     )
     memory: int = Field(0, ge=0, description="width of a gated recurrent layer before vectors' perceptrons; 0: none")
+    mask_head: MaskHeadSettings | None = Field(None, description="a predicted mask of discrete actions; null: none")
 
 
 class ImitationSettings(Settings):

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from interlock.core.actor_critic.config import ImitationSettings, LearnerConfig
+from interlock.core.actor_critic.learned_mask import judge
 from interlock.core.actor_critic.rollout import View, collect
 from interlock.core.actor_critic.rule import Batch
 from interlock.core.actor_critic.signals import CostSignals
@@ -76,9 +77,9 @@ def _fit(
 ) -> None:
     for _ in range(settings.epochs):
         for some in batch.minibatches(settings.minibatch, rng):
-            parameters, values = policy.network(**some.inputs)
-            loss = -policy.head.log_probability(parameters, some.actions).mean()
-            loss = loss + 0.5 * (values - some.targets).square().mean(0).sum()
+            judged = judge(policy.network, some.inputs)
+            loss = judged.penalty - policy.head.log_probability(judged.parameters, some.actions).mean()
+            loss = loss + 0.5 * (judged.values - some.targets).square().mean(0).sum()
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(policy.network.parameters(), 1.0)

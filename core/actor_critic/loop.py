@@ -11,6 +11,7 @@ import torch
 
 from interlock.core.actor_critic.config import LearnerConfig
 from interlock.core.actor_critic.imitation import CHUNK, imitate
+from interlock.core.actor_critic.learned_mask import build_actor_critic
 from interlock.core.actor_critic.reach import Reach
 from interlock.core.actor_critic.rollout import View, collect
 from interlock.core.actor_critic.rule import Rule
@@ -22,7 +23,6 @@ from interlock.core.errors import Diverged, Interrupted, UsageError
 from interlock.core.evaluation.protocol import check_finite
 from interlock.core.heads import build_head
 from interlock.core.network_policy import NetworkPolicy, describe
-from interlock.core.networks import build_network
 from interlock.core.policy import Policy, choose_encoder
 from interlock.core.problem import Constraint, Problem
 from interlock.core.training import Run
@@ -48,6 +48,8 @@ def learn(problem: Problem, config: LearnerConfig, run: Run, make_rule: MakeRule
         Diverged: losses are not finite.
     """
     torch.set_num_threads(1)
+    if config.network.mask_head is not None and method != "ppo_lagrangian":
+        raise UsageError(f"network.mask_head: {method} does not train a predicted mask; ppo_lagrangian does")
     training = _Training(problem, config, run, make_rule, method)
     checkpoint = run.resume()
     if checkpoint is not None:
@@ -202,6 +204,8 @@ def _new_policy(
     *,
     costs: int,
 ) -> NetworkPolicy:
+    if config.network.mask_head is not None and "action_mask" not in observation:
+        raise UsageError("network.mask_head: this problem has no mask of actions to predict")
     encoder_name, encoder = choose_encoder(problem, config.encoder)
     example = encoder(observation)
     head = build_head(environment.action_space, config.head, **config.head_options)
@@ -216,7 +220,7 @@ def _new_policy(
         "scenario_hash": problem.scenario.hash(),
         "signature": problem.scenario.signature(),
     }
-    network = build_network(example, head, config.network, seed, signals=1 + costs)
+    network = build_actor_critic(example, head, config.network, seed, signals=1 + costs)
     return NetworkPolicy(network, encoder, description)
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from interlock.core.actor_critic.config import PPOConfig
+from interlock.core.actor_critic.learned_mask import judge
 from interlock.core.actor_critic.loop import learn
 from interlock.core.actor_critic.multiplier_rule import MultiplierRule
 from interlock.core.actor_critic.rule import Batch
@@ -85,8 +86,10 @@ def improve(
     for _ in range(config.epochs):
         divergences = []
         for some in mixed.minibatches(config.minibatch, rng):
-            outputs, values = network(**some.inputs)[:2]
+            outputs, values, penalty, exploring = judge(network, some.inputs)
             log_probability, entropy = head.log_probability_and_entropy(outputs, some.actions)
+            if exploring is not outputs:
+                entropy = head.log_probability_and_entropy(exploring, some.actions)[1]
             factors = log_probability if old.ndim == 1 else head.factors(outputs, some.actions)
             difference = factors - some.log_probability
             ratio = difference.exp()
@@ -95,7 +98,7 @@ def improve(
             value_loss = (values - some.targets).square().mean(0).sum()
             optimiser.zero_grad()
             loss = config.value_weight * value_loss - gain.sum() / len(some) - config.entropy_weight * entropy.mean()
-            loss.backward()
+            (loss + penalty).backward()
             nn.utils.clip_grad_norm_(parameters, config.max_gradient)
             optimiser.step()
             with torch.no_grad():

@@ -7,6 +7,7 @@ from interlock.core.policy import Encoder
 from interlock.domains.bin_packing.after_state import after_states
 from interlock.domains.bin_packing.features import map_features, placement_features
 from interlock.domains.bin_packing.scenario import BinPackingScenario
+from interlock.domains.bin_packing.soft_features import placements_soft
 
 
 def views(observation: Observation, buffer: int = 1) -> tuple[Array, Array, Array]:
@@ -45,7 +46,10 @@ def encoders(scenario: BinPackingScenario) -> dict[str, Encoder]:
     ``planes`` (one open bin, one box held): float32 ``planes`` ``(n, 4 + O, L, W)``: height map, length, width and
     height of the box in front as constant planes, each divided by the bin's own size, and one mask plane per
     orientation.
-    ``after_states`` (the same): float32 ``action_features`` ``(n, A, F)``, see ``after_state.after_features``.
+    ``planes_unmasked`` (as ``planes``): without the mask planes, for policies that predict the mask.
+    ``placements_soft`` (as ``planes``, boxes without weights): those of ``placements`` and what limits on overhang and
+    on the centre of gravity are about, see ``soft_features.SOFT_FEATURES``.
+    ``after_states`` (as ``planes``): float32 ``action_features`` ``(n, A, F)``, see ``after_state.after_features``.
     """
     size = np.array([scenario.bin.length, scenario.bin.width, scenario.bin.height], np.float32)
     ceiling, buffer, several = scenario.bin.height, scenario.buffer, scenario.bin.open > 1
@@ -60,6 +64,9 @@ def encoders(scenario: BinPackingScenario) -> dict[str, Encoder]:
         out[:, 4:] = mask.reshape(n, channels, length, width)
         return {"planes": out}
 
+    def planes_unmasked(observation: Observation) -> dict[str, Array]:
+        return {"planes": np.ascontiguousarray(planes(observation)["planes"][:, :4])}
+
     def placements(observation: Observation) -> dict[str, Array]:
         heights, items, masks = views(observation, buffer)
         features: Array = placement_features(heights, items, masks, ceiling)
@@ -70,4 +77,6 @@ def encoders(scenario: BinPackingScenario) -> dict[str, Encoder]:
 
     if several or buffer > 1:
         return {"placements": placements}
-    return {"placements": placements, "planes": planes, "after_states": after_states(scenario)}
+    soft = {} if scenario.weighs() else {"placements_soft": placements_soft(ceiling)}
+    pictures = {"planes": planes, "planes_unmasked": planes_unmasked}
+    return {"placements": placements, **pictures, "after_states": after_states(scenario), **soft}
