@@ -22,7 +22,8 @@
   function draw() {
     for (const place of document.querySelectorAll(".plot")) {
       const drawing = JSON.parse(document.getElementById(place.id + "-data").textContent);
-      Plotly.react(place, drawing.data, coloured(drawing.layout), { responsive: true, displayModeBar: false });
+      const config = { responsive: true, displayModeBar: false };
+      Plotly.react(place, { data: drawing.data, layout: coloured(drawing.layout), frames: drawing.frames, config });
     }
   }
   draw();

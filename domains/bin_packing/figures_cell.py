@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from interlock.core.evaluation.statistics import Estimate
-from interlock.domains.bin_packing.figures import BOUND, LEARNED, RULES
+from interlock.domains.bin_packing.figures_style import BOUND, LEARNED, RULES
 from interlock.domains.bin_packing.shift import Shift
 
 SHOWN_MINUTES = 20.0
