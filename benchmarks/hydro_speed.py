@@ -10,7 +10,7 @@
 * ``scaling``: generated systems of 3, 11, 20 and 100 plants (``--sizes``): stages per CPU second, and the gap of a rule
   that was trained for a minute of CPU time to the perfect-information bound (not with ``--untrained``).
 
-Rates are medians of 5 repetitions. The Bolivian system is read from a folder; without it a generated one of 11 plants
+Rates are medians of 15 repetitions. The Bolivian system is read from a folder; without it a generated one of 11 plants
 takes its place, and nothing can be recorded.
 """
 
@@ -35,7 +35,7 @@ from interlock.domains.hydro.stage_program import linear_stage  # noqa: E402
 from interlock.domains.hydro.water import reachable, water_of  # noqa: E402
 from interlock.solvers.highs import Highs  # noqa: E402
 
-REPETITIONS, HORIZON, PATHS = 5, 126, 16
+REPETITIONS, HORIZON, PATHS = 15, 126, 16
 SIZES = (3, 11, 20, 100)
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "hydro" / "bolivia"
 
