@@ -1,0 +1,42 @@
+"""What no policy can beat: the expected value of the optimum where dynamic programming can find it."""
+
+import numpy as np
+
+from interlock.core.problem import Bound
+from interlock.domains.fisheries import dynamic_programming
+from interlock.domains.fisheries.scenario import FisheriesScenario, OneSpecies
+
+
+def solvable(scenario: FisheriesScenario) -> bool:
+    """Whether dynamic programming knows the scenario: one species, known parameters."""
+    return isinstance(scenario.model, OneSpecies) and scenario.uncertainty.sd == 0
+
+
+def bounds(scenario: FisheriesScenario) -> dict[str, Bound]:
+    """The bounds of a scenario; none where no optimum is known."""
+    if not solvable(scenario):
+        return {}
+    left_out = _left_out(scenario)
+    without = f", without {', '.join(left_out)}" if left_out else ""
+    return {
+        "dynamic_programming": Bound(
+            "dynamic_programming",
+            "relaxation" if left_out else "exact",
+            lambda split, count: np.array(dynamic_programming.solve(scenario).mean_value(scenario)),
+            f"expected value of the best decisions that see stock and year{without}: backward induction on a grid of "
+            f"{dynamic_programming.STOCKS} stocks and {dynamic_programming.NODES} values of the noise",
+        )
+    }
+
+
+def _left_out(scenario: FisheriesScenario) -> list[str]:
+    """What the optimum does not heed, so that it may be out of reach."""
+    told = {
+        "the limit on collapses": scenario.collapse_probability is not None,
+        "the limit on low years": scenario.low_years is not None,
+        "the total allowable catch": scenario.limits.tac is not None,
+        "the limit on changes": scenario.limits.max_change is not None,
+        "the cost of effort": any(scenario.effort_costs or ()),
+        "errors of the survey": scenario.observed.cv > 0,
+    }
+    return [what for what, holds in told.items() if holds]

@@ -1,0 +1,80 @@
+"""Fisheries management as the core sees it: the rooms of this domain put together."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from interlock.core.decision import DecisionContract
+from interlock.core.environment import Split
+from interlock.core.errors import UsageError
+from interlock.core.policy import Encoder, Policy
+from interlock.core.problem import Bound, Constraint, Figure, Metric, Objective
+from interlock.domains.fisheries import baselines, bounds, decision, encoders
+from interlock.domains.fisheries.environment import FisheriesEnvironment, metrics
+from interlock.domains.fisheries.scenario import FisheriesScenario
+
+
+class FisheriesProblem:
+    """Implements ``interlock.core.problem.Problem``.
+
+    Args:
+        scenario: the numbers.
+    """
+
+    objective = Objective("reward", "stock units", "maximise")
+
+    def __init__(self, scenario: FisheriesScenario):
+        self.scenario = scenario
+        self.constraints = constraints(scenario)
+
+    def environment(self, num_envs: int, *, seed: int, split: Split) -> FisheriesEnvironment:
+        """The fishery under futures of its own in every row."""
+        return FisheriesEnvironment(self.scenario, num_envs, seed=seed, split=split, constraints=self.constraints)
+
+    def baselines(self) -> Mapping[str, Callable[[int], Policy]]:
+        """The rules that the scenario names; the first is the reference."""
+        return baselines.baselines(self.scenario)
+
+    def bounds(self) -> Mapping[str, Bound]:
+        """The optimum where dynamic programming finds it."""
+        return bounds.bounds(self.scenario)
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Catch, survival, and how steady the catch is."""
+        return metrics(self.scenario)
+
+    def encoders(self) -> Mapping[str, Encoder]:
+        """``stock`` and ``stock_time``."""
+        return encoders.encoders(self.scenario)
+
+    def decision(self) -> DecisionContract:
+        """Request, checks and answer of an exported policy."""
+        return decision.build(self.scenario)
+
+    def figures(self) -> Mapping[str, Figure]:
+        """The pictures of the report, beside those of every domain: none."""
+        return {}
+
+
+def constraints(scenario: FisheriesScenario) -> tuple[Constraint, ...]:
+    """The limits of a scenario, in the order of the columns of the cost."""
+    found = []
+    if scenario.collapse_probability is not None:
+        about = f"episodes in which a species falls to {scenario.collapse_level:g} or below within the horizon"
+        found.append(
+            Constraint("collapse", "chance", scenario.collapse_probability, "share of episodes", describe=about)
+        )
+    if scenario.low_years is not None:
+        about = f"years that end with a species below {scenario.low_level:g}"
+        found.append(Constraint("low_years", "cumulative", scenario.low_years, "years", describe=about))
+    return tuple(found)
+
+
+def build(scenario: FisheriesScenario, data: Path | None = None) -> FisheriesProblem:
+    """The problem of a scenario.
+
+    Raises:
+        UsageError: a file of instances is named; futures are always drawn.
+    """
+    if data is not None:
+        raise UsageError(f"{scenario.name}: futures of a fishery are drawn, not read; {data} has no use here")
+    return FisheriesProblem(scenario)
