@@ -159,7 +159,6 @@ def main() -> None:
                     low=low,
                     high=high,
                     unit=unit,
-                    cpu_seconds=spent,
                     command=f"{COMMAND} --only {part} --count {options.count}",
                 )
                 print(said)
