@@ -143,9 +143,7 @@ def main() -> None:
         if part in PUBLISHED and not DATA.is_dir():
             print(f"{part}: left out, {DATA} is not there")
             continue
-        started = time.process_time()
         figures = PARTS[part](options.count)
-        spent = time.process_time() - started
         for row, (value, low, high, unit) in figures.items():
             interval = "" if low is None else f" ({low:.2f} to {high:.2f})"
             print(f"{row}: {value:.2f} {unit}{interval}", flush=True)
