@@ -13,7 +13,7 @@ from interlock.core.evaluation.record import ConstraintEvidence, Evidence, Polic
 from interlock.core.evaluation.statistics import Estimate
 from interlock.core.policy import Policy
 from interlock.core.problem import Findings, Problem
-from interlock.scenarios import report_figures
+from interlock.scenarios import report_figures, report_training
 from interlock.scenarios.console import plain_words
 from interlock.scenarios.files import write_text
 
@@ -37,6 +37,14 @@ _KINDS = {
     "relaxation": "the optimum of an easier problem",
     "perfect_information": "the optimum with the future known",
     "statistical": "an estimate with an interval",
+}
+
+_TRAINING = {
+    "Held-out figures": "What the validation instances said during training; dotted: the best so far; shaded, where it "
+    "was measured: 95 % interval; dashed: limits.",
+    "Constraints and multipliers": "Costs as training estimated them, against their limits (dashed), and what a unit "
+    "of them was priced at.",
+    "Training figures": "What training itself measured.",
 }
 
 _HIDDEN_FACTS = ("scenario_values", "stages", "warnings", "format", "status", "result")
@@ -70,7 +78,7 @@ def write_report(
         _constraints(page, problem, evidence),
         _differences(page, evidence),
         _domain_figures(page, problem, evidence, policies),
-        _training(page, curves),
+        _training(page, curves, evidence),
         _definitions(),
         _scenario(problem),
         _facts(run_info, evidence),
@@ -361,11 +369,11 @@ def _domain_figures(page: _Page, problem: Problem, evidence: Evidence, policies:
     )
 
 
-def _training(page: _Page, curves: Sequence[Mapping[str, Any]]) -> str:
-    groups = report_figures.curve_groups(curves)
+def _training(page: _Page, curves: Sequence[Mapping[str, Any]], evidence: Evidence) -> str:
+    """Curves over steps and CPU seconds; without any, no such section."""
     figures = [
-        page.figure(title, f"{title} over the steps of training.", partial(report_figures.small_multiples, series))
-        for title, series in groups.items()
+        page.figure(title, _TRAINING[title], partial(report_training.training_figure, curves, drawn))
+        for title, drawn in report_training.panels(curves, evidence).items()
     ]
     return _section("Training", *figures) if figures else ""
 

@@ -1,10 +1,8 @@
-"""The pictures every report has, whatever the domain: plotly figures of the evidence and of the training curves."""
+"""The pictures every report has, whatever the domain: plotly figures of the evidence."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from interlock.core.evaluation.record import Evidence, PolicyEvidence
 
@@ -49,53 +47,6 @@ def constraint_figure(evidence: Evidence, constraint: str) -> Figure:
     _add_line(figure, entry.limit, f"limit {entry.limit:g}", LIMIT)
     unit = "share of episodes" if entry.kind == "chance" else entry.unit
     figure.update_xaxes(title=f"{constraint} ({unit})", rangemode="tozero")
-    return figure
-
-
-Series = tuple[list[float], list[float]]
-"""Steps and values of one curve."""
-
-
-def curve_groups(curves: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Series]]:
-    """Training curves by group: held-out figures, constraints and multipliers, and those of training itself.
-
-    Args:
-        curves: rows with ``step`` and names such as ``eval/objective``; entries may be missing.
-
-    Returns:
-        Title -> name -> curve; groups and names without a finite value are left out.
-    """
-    groups = {"Held-out figures": "eval/", "Constraints and multipliers": "constraint/", "Training figures": "train/"}
-    names = list(dict.fromkeys(name for row in curves for name in row))
-    found = {}
-    for title, prefix in groups.items():
-        series = {name: _series(curves, name) for name in names if name.startswith(prefix)}
-        series = {name: points for name, points in series.items() if points[0]}
-        if series:
-            found[title] = series
-    return found
-
-
-def _series(curves: Sequence[Mapping[str, Any]], name: str) -> Series:
-    rows = [(row["step"], row[name]) for row in curves if row.get(name) is not None and math.isfinite(row[name])]
-    return [float(step) for step, _ in rows], [float(value) for _, value in rows]
-
-
-def small_multiples(series: Mapping[str, Series]) -> Figure:
-    """One panel per curve over a shared axis of steps."""
-    from plotly.graph_objects import Scatter
-    from plotly.subplots import make_subplots
-
-    count = len(series)
-    figure = make_subplots(
-        rows=count, cols=1, shared_xaxes=True, subplot_titles=list(series), vertical_spacing=0.24 / max(2, count)
-    )
-    for row, (name, (steps, values)) in enumerate(series.items(), start=1):
-        mode = "lines" if len(steps) > 1 else "markers"
-        line = {"color": BASELINE, "width": 2}
-        figure.add_trace(Scatter(x=steps, y=values, mode=mode, line=line, name=name, showlegend=False), row=row, col=1)
-    figure.update_xaxes(title="steps", row=count, col=1)
-    figure.update_layout(height=110 + 150 * count)
     return figure
 
 

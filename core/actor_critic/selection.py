@@ -7,7 +7,7 @@ import numpy as np
 from interlock.core.environment import Array
 from interlock.core.evaluation.evidence import measure_constraints
 from interlock.core.evaluation.protocol import play, split_seed
-from interlock.core.evaluation.statistics import resample_rows
+from interlock.core.evaluation.statistics import resample_rows, student
 from interlock.core.network_policy import NetworkPolicy
 from interlock.core.problem import Problem
 
@@ -61,7 +61,12 @@ class Selection:
         if self.best is None or self._key(judged) >= self._key(self.best):
             self.best, self.weights = judged, judge.weights()
         figures = {f"eval/constraint/{name}": each.mean for name, each in found.items()}
-        return {"eval/objective": judged.value, "eval/best": self.best.value, **figures}
+        return {
+            "eval/objective": judged.value,
+            "eval/half_width": student(outcomes.objective).high - judged.value,
+            "eval/best": self.best.value,
+            **figures,
+        }
 
     def chosen(self) -> NetworkPolicy:
         """The best policy; its ``last`` is the policy of the last update, where that is another one."""
