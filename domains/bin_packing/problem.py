@@ -11,7 +11,7 @@ from interlock.core.errors import UsageError
 from interlock.core.evaluation.protocol import split_seed
 from interlock.core.policy import Encoder, Policy
 from interlock.core.problem import Bound, Constraint, Figure, Metric, Objective
-from interlock.domains.bin_packing import baselines, bounds, decision, encoders, figures, search
+from interlock.domains.bin_packing import baselines, bounds, decision, encoders, figures, optimiser, search
 from interlock.domains.bin_packing.environment import BinPackingEnvironment, metrics, stream_seed, streams_of
 from interlock.domains.bin_packing.scenario import BinPackingScenario
 from interlock.domains.bin_packing.userdata import UserItems, read_items
@@ -53,7 +53,7 @@ class BinPackingProblem:
         return {**baselines.baselines(self.scenario), **search.baselines(self.scenario)}
 
     def bounds(self) -> Mapping[str, Bound]:
-        """The exact online optimum where it is within reach (of generated items only), and perfect information."""
+        """The exact online and offline optima where they are within reach, and perfect information."""
 
         def instances(split: Split, count: int) -> tuple[Array, Array]:
             if self.data is not None:
@@ -62,7 +62,9 @@ class BinPackingProblem:
             seed = stream_seed(split_seed(self, split), split)
             return bounds.generated_instances(self.scenario, seed, count, streams_of(self.scenario, split))
 
-        return bounds.bounds(self.scenario, instances, generated=self.data is None)
+        found = bounds.bounds(self.scenario, instances, generated=self.data is None)
+        offline = optimiser.offline_bound(self.scenario, instances)
+        return found if offline is None else {**found, offline.name: offline}
 
     def metrics(self) -> tuple[Metric, ...]:
         """Boxes packed, why episodes ended, bins opened, utilisation on each test stream."""
