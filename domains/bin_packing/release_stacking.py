@@ -205,7 +205,7 @@ def _shares(middles: Sequence[Point], centre: Point) -> list[float]:
         if min(shares, default=0.0) >= -NOTHING:
             found = dict(zip(bearing, shares, strict=True))
             return [max(found.get(k, 0.0), 0.0) for k in range(len(middles))]
-        bearing = [k for k, share in zip(bearing, shares, strict=True) if share > 0]
+        bearing = [k for k, share in zip(bearing, shares, strict=True) if share >= -NOTHING]
 
 
 def _lever(points: Sequence[Point], centre: Point) -> list[float]:

@@ -5,8 +5,9 @@ that rests on a box is its own and what it carries, and acts at their common cen
 strictly inside the convex hull of the box's contact rectangles. What it passes down is shared between its supports at
 the centres of the contact rectangles: of all shares that balance force and moment, those with the least sum of squares.
 That is everything for one support, and the lever rule along the line of contact centres for two. A support that would
-have to pull is left out and the others share again. Where the centres cannot balance the moment (one support, or all in
-a line), all forces move by the same vector so that they do: no mass and no moment is lost on the way down.
+have to pull is left out and the others, those that bear nothing among them, share again. Where the centres cannot
+balance the moment (one support, or all in a line), all forces move by the same vector so that they do: no mass and no
+moment is lost on the way down.
 
 The check, which visits only boxes whose load changes, is that of Zhao et al., "Learning Practically Feasible Policies
 for Online 3D Bin Packing", arXiv 2108.13680. The plain twin in ``release_stacking`` shares no code with this one.
@@ -86,7 +87,7 @@ def _shares(rects, found, x, y, shares):
     while True:
         n, sum_x, sum_y, xx, xy, yy = 0, 0, 0, 0, 0, 0
         for k in range(found):
-            if shares[k] > 0:
+            if shares[k] >= 0:
                 px, py = rects[k, 0] + rects[k, 2], rects[k, 1] + rects[k, 3]  # twice the centre: whole numbers
                 n += 1
                 sum_x, sum_y, xx, xy, yy = sum_x + px, sum_y + py, xx + px * px, xy + px * py, yy + py * py
@@ -102,13 +103,16 @@ def _shares(rects, found, x, y, shares):
             slope_x, slope_y = along
         pulls = False
         for k in range(found):
-            if shares[k] > 0:
+            if shares[k] >= 0:
                 px, py = n * (rects[k, 0] + rects[k, 2]) - sum_x, n * (rects[k, 1] + rects[k, 3]) - sum_y
                 share = (1.0 + px * slope_x + py * slope_y) / n
                 pulls = pulls or share < -_NOTHING
-                shares[k] = share if share > _NOTHING else 0.0
+                shares[k] = max(share, 0.0) if share >= -_NOTHING else -1.0  # -1: it would pull, and is left out
         if not pulls:
-            return
+            break
+    for k in range(found):
+        if shares[k] <= _NOTHING:
+            shares[k] = 0.0
 
 
 @njit(cache=True)

@@ -93,6 +93,13 @@ def test_a_support_that_would_have_to_pull_bears_nothing() -> None:
     np.testing.assert_allclose(found[:2], [10 * (1.5 - 0.85), 10 * (0.85 - 0.5)])
 
 
+def test_a_support_that_bears_nothing_still_shares_when_another_would_pull() -> None:
+    # A beam with its middle at (4, 7) over contacts with centres (2, 7.5), (5.5, 7) and (7.5, 7): the moments alone
+    # give shares of 0, 1.75 and -0.75. Without the third one the lever between the first two gives 0.42 and 0.58.
+    low = [(0, 7, 0, 4, 1, 4), (4, 5, 0, 3, 3, 4), (7, 5, 0, 1, 3, 4)]
+    assert carried([*low, (0, 6, 4, 8, 2, 4)], [1.0, 1.0, 1.0, 100.0]) == [42.0, 58.0, 0.0, 0.0]
+
+
 @pytest.mark.parametrize(("weight", "expected"), [(0.9, STANDS), (1.0, TIPS), (1.1, TIPS)])
 def test_a_chain_of_three_tips_where_the_middle_of_the_upper_two_leaves_the_lowest(
     weight: float, expected: int
