@@ -317,10 +317,10 @@ def test_the_exact_optimum_of_the_stream_is_no_bound_on_a_users_own_boxes(tmp_pa
     rows = [f"{stream},{k},1,1,1" for stream in "ab" for k in range(27)]
     file.write_text("stream_id,position,length,width,height\n" + "\n".join(rows) + "\n")
     problem = build(tiny(), file)
-    assert list(problem.bounds()) == ["perfect_information"]
+    assert "optimal_online" not in problem.bounds()
     assert problem.bounds()["perfect_information"].kind == "relaxation"
     assert play(problem, problem.baselines()["first_fit"](0), split="test").objective == pytest.approx([100, 100])
-    assert list(build(tiny()).bounds()) == ["optimal_online", "perfect_information"]
+    assert list(build(tiny()).bounds())[:2] == ["optimal_online", "perfect_information"]
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
