@@ -9,11 +9,14 @@ from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.py"))
 FAST = {
-    "bin_packing": "instances, generations = 60, 2",
+    "bin_packing": "instances, generations, hours = 30, 2, 0.25",
     "hydro": "iterations, pretraining, updates, horizon, paths = 5, 10, 2, 10, 20",
 }
 PRINTED = {
-    "bin_packing": ("linear12", "generation  2"),
+    "bin_packing": (
+        "linear12", "generation  2", "three known: ", "look_ahead ", "cog_offset: ", "boxes per hour [boxes/h]: ",
+        "alternatives: [(", "refused: no feasible position for box", "height_map: got",
+    ),
     "hydro": (
         "1639.116 $/h by the tree of all paths, 1639.116 $/h by SDDP", "ts_ddr: ", "same system: True",
         "expected a number of m3/s, at least 0", "released by policy",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from interlock.core.environment import Array
     from interlock.core.evaluation.record import Evidence
 
-_CURVE_INSTANCES = 200
+_CURVE_INSTANCES, _MOST_VALUES = 200, 2000
 
 
 def figures(problem: Problem) -> Mapping[str, Figure]:
@@ -126,6 +126,14 @@ def utilisation_curves(problem: Problem, policy: Policy, evidence: Evidence, cou
     return np.stack(totals, axis=1)
 
 
+def _thinned(values: Array) -> Array:
+    """At most so many values that are spread alike: a shape of many thousands only makes the page large."""
+    if len(values) <= _MOST_VALUES:
+        return values
+    thinned: Array = np.quantile(values, (np.arange(_MOST_VALUES) + 0.5) / _MOST_VALUES)
+    return thinned
+
+
 def _draw_distribution(policies: Mapping[str, Policy], evidence: Evidence) -> PlotlyFigure:
     """Spread of the final utilisation per method, with the bounds as lines."""
     from plotly import graph_objects as go
@@ -134,7 +142,7 @@ def _draw_distribution(policies: Mapping[str, Policy], evidence: Evidence) -> Pl
     for name in reversed(evidence.policies):
         figure.add_trace(
             go.Violin(
-                x=evidence.outcomes[name].objective,
+                x=_thinned(evidence.outcomes[name].objective),
                 name=name,
                 orientation="h",
                 box_visible=True,
