@@ -43,15 +43,18 @@ class PlainFishery(gymnasium.Env[np.ndarray, np.ndarray]):
         self.action_space = gymnasium.spaces.Box(0.0, 1.0, (len(self.harvested),), np.float32)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        """First stocks."""
         super().reset(seed=seed)
         self.year = 0
         self.stock = self.initial + 0.02 * self.np_random.normal(size=len(self.initial))
         return self.observation(), {}
 
     def observation(self) -> np.ndarray:
+        """What the council sees."""
         return np.clip(self.stock / 4.0, 0.0, 1.0).astype(np.float32)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        """One year."""
         mortality = np.clip(action, 0.0, 1.0)
         reward = 0.0
         for place, species in enumerate(self.harvested):
@@ -66,11 +69,13 @@ class PlainFishery(gymnasium.Env[np.ndarray, np.ndarray]):
         return self.observation(), float(reward), terminated, self.year >= self.horizon, {}
 
     def grow_one(self) -> np.ndarray:
+        """One species."""
         p, x = self.parameters, self.stock[0]
         growth = p["r"] * x * (1 - x / p["k"]) - p["beta"] * x**2 / (x**2 + p["c"] ** 2)
         return np.array([max(x + growth + p["sigma"] * x * self.np_random.normal(), 0.0)])
 
     def grow_web(self) -> np.ndarray:
+        """Three species."""
         p, (x, y, z) = self.parameters, self.stock
         competition = p["c_xy"] * x * y
         f_x = p["r_x"] * x * (1 - x / p["k_x"]) - p["beta"] * z * x**2 / (p["c"] ** 2 + x**2) - competition

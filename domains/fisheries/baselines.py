@@ -1,4 +1,4 @@
-"""What a fishery agency would use instead: rules of a few parameters, textbook rules, and the optimum where it is known."""
+"""What an agency would use instead: rules of a few parameters, textbook rules, and the optimum where it is known."""
 
 from collections.abc import Callable, Mapping
 
@@ -78,7 +78,7 @@ def optimum(scenario: FisheriesScenario, *, stationary: bool) -> FunctionPolicy:
 
 
 def baselines(scenario: FisheriesScenario) -> Mapping[str, Callable[[int], Policy]]:
-    """The rules that the scenario names, in its order; their parameters are found when the first of them is asked for."""
+    """The rules that the scenario names, in its order; missing parameters are found when the first is asked for."""
     caught = len(scenario.harvested)
     known: dict[str, Callable[[int], Policy]] = {
         "no_harvest": lambda seed: rule(scenario, "constant_mortality", np.zeros(caught)),

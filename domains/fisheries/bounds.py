@@ -24,7 +24,7 @@ def bounds(scenario: FisheriesScenario) -> dict[str, Bound]:
             "relaxation" if left_out else "exact",
             lambda split, count: np.array(dynamic_programming.solve(scenario).mean_value(scenario)),
             f"expected value of the best decisions that see stock and year{without}: backward induction on a grid of "
-            f"{dynamic_programming.STOCKS} stocks and {dynamic_programming.NODES} values of the noise",
+            f"{dynamic_programming.STOCKS} stocks",
         )
     }
 

@@ -41,9 +41,7 @@ def _mix(value):
 @njit(cache=True)
 def keyed(seed, index, salt):
     """State (a uint64) of a generator that belongs to an instance of a seed, and to one use of it (``salt``)."""
-    return _mix(np.uint64(seed) + _INCREMENT) ^ _mix(
-        np.uint64(index) * np.uint64(2) + np.uint64(salt + 1) * _INCREMENT
-    )
+    return _mix(np.uint64(seed) + _INCREMENT) ^ _mix(np.uint64(index) * np.uint64(2) + np.uint64(salt + 1) * _INCREMENT)
 
 
 @njit(cache=True, inline="always")

@@ -1,4 +1,4 @@
-"""Network inputs of a fishery: stocks beside four carrying capacities, last year's mortality, and the year if wanted."""
+"""Network inputs of a fishery: stocks beside four capacities, last year's mortality, and the year if wanted."""
 
 from collections.abc import Mapping
 

@@ -151,9 +151,7 @@ class FisheriesEnvironment:
         self._survey(self._rows)
         done = np.flatnonzero(terminated | ended)
         if not len(done):
-            return Step(
-                self._view(), reward, cost, terminated, truncated, info={"instance": instance, **self._nothing}
-            )
+            return Step(self._view(), reward, cost, terminated, truncated, info={"instance": instance, **self._nothing})
         info = {"instance": instance, **self._figures(done, terminated)}
         last_view = self._view() if truncated.any() else None
         self._begin(done)
@@ -176,9 +174,7 @@ class FisheriesEnvironment:
             )
         if least < 0 or most > 1:
             if not self.clipped:
-                warnings.warn(
-                    "mortalities outside [0, 1] are clipped; metric changed_years counts them", stacklevel=3
-                )
+                warnings.warn("mortalities outside [0, 1] are clipped; metric changed_years counts them", stacklevel=3)
             self.clipped += int(((proposed < 0) | (proposed > 1)).sum())
         return proposed
 

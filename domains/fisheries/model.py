@@ -97,10 +97,7 @@ def grown_web(x, y, z, noise_x, noise_y, noise_z, p, t, by_capacity, exogenous):
     x2, y2 = x * x, y * y
     eaten_x = beta * z * x2 / (c2 + x2) if x2 > 0.0 else 0.0
     eaten_y = d * beta * z * y2 / (c2 + y2) if y2 > 0.0 else 0.0
-    if exogenous:
-        rate = 0.02 * math.cos(2.0 * math.pi * t / 50.0)
-    else:
-        rate = p[7] * (x + d * y) - p[9]
+    rate = 0.02 * math.cos(2.0 * math.pi * t / 50.0) if exogenous else p[7] * (x + d * y) - p[9]
     return (
         x * (1.0 + p[0] * (1.0 - x / k_x) + p[10] * noise_x) - eaten_x - lost,
         y * (1.0 + p[1] * (1.0 - y / k_y) + p[11] * noise_y) - eaten_y - lost,
@@ -222,7 +219,7 @@ def advance(fishery, factor, stock, year, states, mortality, last, totals, catch
 
 @njit(cache=True, error_model="numpy")
 def survey(stock, cv, states, rows, seen):
-    """What a survey of these rows finds of all species: the stocks times ``1 + cv N(0, 1)``, at least 0, in ``seen``."""
+    """What a survey of these rows finds, in ``seen``: the stocks times ``1 + cv N(0, 1)``, at least 0."""
     for row in rows:
         for i in range(stock.shape[1]):
             seen[row, i] = stock[row, i] * max(1.0 + cv * normal(states, row), 0.0)
@@ -233,7 +230,7 @@ def low_quantile(catches, years, share):
     """``(n,)``, of each row the smallest catch that at least ``share`` of its first ``years`` (> 0) do not exceed."""
     found = np.empty(len(catches))
     for row in range(len(catches)):
-        rank = max(int(math.ceil(share * years[row])), 1)
+        rank = max(math.ceil(share * years[row]), 1)
         smallest = np.full(rank, np.inf)
         for t in range(years[row]):
             value = catches[row, t]

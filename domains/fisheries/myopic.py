@@ -46,9 +46,7 @@ def expected_now(fishery, stock, row, t, mortality):
         mean = grown_one(left[0], 0.0, p)
         lives = _above(mean, p[4] * left[0], fishery.collapse)
     else:
-        x, y, z = grown_web(
-            left[0], left[1], left[2], 0.0, 0.0, 0.0, p, t, fishery.by_capacity, fishery.exogenous
-        )
+        x, y, z = grown_web(left[0], left[1], left[2], 0.0, 0.0, 0.0, p, t, fishery.by_capacity, fishery.exogenous)
         lives = _above(x, p[10] * left[0], fishery.collapse)
         lives *= _above(y, p[11] * left[1], fishery.collapse) * _above(z, p[12] * left[2], fishery.collapse)
     return value - fishery.penalty / (t + 1) * (1.0 - lives)

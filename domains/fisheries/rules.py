@@ -1,9 +1,9 @@
-"""Harvest rules with a few parameters, and the search for the best ones: many parameters on the same futures at once.
+r"""Harvest rules with a few parameters, and the search for the best ones: many parameters on the same futures at once.
 
 A rule maps the stock :math:`N` of a harvested species, as the survey finds it, to its mortality:
 
 * ``constant_mortality`` :math:`M`, whatever the stock;
-* ``constant_escapement``: all above a stock :math:`S` is caught, :math:`M = \\max(0, 1 - S/N)`;
+* ``constant_escapement``: all above a stock :math:`S` is caught, :math:`M = \max(0, 1 - S/N)`;
 * ``precautionary`` (the "hockey stick" of many agencies): none up to a stock :math:`a`, then rising linearly to
   :math:`m` at a stock :math:`b`, and :math:`m` above.
 """
@@ -122,9 +122,7 @@ def _score(fishery, factor, starts, process, errors, kind, parameters):
                 permitted(fishery, t, stock, last, mortality, 0)
                 for j in range(caught):
                     last[0, j] = mortality[0, j]
-                value, _, least = live(
-                    fishery, table[t], t, stock, mortality, 0, noise[t, 0], noise[t, 1], noise[t, 2]
-                )
+                value, _, least = live(fishery, table[t], t, stock, mortality, 0, noise[t, 0], noise[t, 1], noise[t, 2])
                 reward[rule] += value
                 low[rule] += least < fishery.low
                 if least <= fishery.collapse:

@@ -1,4 +1,4 @@
-"""The scenario schema of fisheries management: a model of the stocks, its drift, money, limits, and what is observed."""
+"""The scenario schema of fisheries management: a model of the stocks, drift, money, limits, and what is seen."""
 
 import difflib
 import hashlib
@@ -153,7 +153,7 @@ class FisheriesEvaluation(EvaluationSettings):
 
 
 class FisheriesScenario(Scenario):
-    """Once a year the mortality of every harvested stock is set, until a species collapses or the horizon is reached."""
+    """Once a year the mortality of every harvested stock is set, until a species collapses or the horizon ends."""
 
     domain: Literal["fisheries"] = "fisheries"
     model: AnyModel = OneSpecies()
@@ -261,7 +261,7 @@ class FisheriesScenario(Scenario):
         return self
 
     def signature(self) -> dict[str, Any]:
-        """Which species are seen and caught, under which memory; a policy may play other numbers of the same fishery."""
+        """Which species are seen and caught, and how; a policy may play other numbers of the same fishery."""
         return {
             "model": self.model.kind,
             "harvested": list(self.harvested),
@@ -283,7 +283,9 @@ def parameter_names(model: OneSpecies | FoodWeb) -> tuple[str, ...]:
 
 def _unknown(where: str, name: str, known: tuple[str, ...]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
-    return f"{where}: {name!r} is unknown; " + (f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}")
+    return f"{where}: {name!r} is unknown; " + (
+        f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+    )
 
 
 def _raise_all(problems: list[str]) -> None:

@@ -22,8 +22,8 @@ TUNING_SEED = 7
 FUTURES = {1: 2000, 2: 100}
 """Futures of a grid search, by harvested species."""
 
-SHORTLIST = 100
-"""Points of a grid of two species, the best ones, that play ``FUTURES[1]`` futures more."""
+SHORTLIST, MORE_FUTURES = 40, 1000
+"""Of a grid of two species, as many of the best points play so many futures more."""
 
 GRIDS: Mapping[str, dict[int, tuple[float, int]]] = {
     "constant_mortality": {1: (0.5, 101), 2: (0.5, 51)},
@@ -115,7 +115,7 @@ def _best(scenario: FisheriesScenario, kind: Kind, seed: int) -> tuple[Array, Ar
     if len(scenario.harvested) > 1:
         chances = np.where(found.survival >= _asked(scenario), found.reward, -np.inf)
         chosen = np.union1d(np.argsort(-found.reward)[:SHORTLIST], np.argsort(-chances)[:SHORTLIST])
-        points, futures = points[chosen], FUTURES[1]
+        points, futures = points[chosen], MORE_FUTURES
         found = score(scenario, kind, points, futures=futures, seed=seed + 1)
     within = keeps_limits(scenario, found, futures)
     safest = int(np.argmax(found.survival - 1e-6 * found.low_years))
@@ -154,7 +154,7 @@ def _best_ramp(scenario: FisheriesScenario, seed: int) -> Array:
 
 
 def _ramps(shares: Array) -> Array:
-    """Closed below, full from, and mortality, from shares: the ramp ends at a stock of at most 1 above where it starts."""
+    """Closed below, full from, and mortality, from shares: the ramp is at most 1 stock unit wide."""
     closed, width, most = np.moveaxis(shares, -1, 0)
     return np.stack([closed, closed + width, most], axis=-1)
 

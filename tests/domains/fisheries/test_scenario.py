@@ -1,0 +1,55 @@
+"""Scenario files: what is wrong with numbers is told, and ours are right."""
+
+import pytest
+
+from interlock.core.errors import BadInput
+from interlock.domains.fisheries import DOMAIN
+from interlock.scenarios.loading import load_scenario, scenario_names
+
+WRONG = {
+    "model.k=0": "k",
+    "model.r=-1": "r",
+    "model.sigma=-0.1": "sigma",
+    "model.c=0": "c: 0 while beta is 0.23",
+    "collapse_level=0.7": "would end at once",
+    "harvested=[xx]": "did you mean x?",
+    "observed.hidden=[x]": "x is harvested",
+    "initial=[0.5, 0.5]": "2 numbers for 1 species",
+    "drift=[{parameter: r, per_year: -0.01}]": "r is 0 in year 100, expected above 0",
+    "drift=[{parameter: rr, per_year: 0}]": "did you mean r?",
+    "prices=[1, 2]": "2 numbers for 1 harvested species",
+}
+
+
+@pytest.mark.parametrize("setting", WRONG)
+def test_wrong_numbers_are_told(setting):
+    settings = [setting, "baselines=[no_harvest]"]
+    with pytest.raises(BadInput) as caught:
+        load_scenario(DOMAIN, "may_safe", settings)
+    assert WRONG[setting] in str(caught.value)
+
+
+def test_several_wrong_numbers_are_told_at_once():
+    with pytest.raises(BadInput) as caught:
+        load_scenario(DOMAIN, "may_safe", ["model.k=0", "model.r=0", "horizon=0"])
+    assert len(caught.value.problems) == 3
+
+
+def test_the_optimum_is_refused_where_nobody_knows_it():
+    with pytest.raises(BadInput, match="optimum needs one species"):
+        load_scenario(DOMAIN, "web-two-fisheries", ["baselines=[optimum]"])
+
+
+@pytest.mark.parametrize("name", scenario_names(DOMAIN))
+def test_scenarios_hold_parameters_that_were_found_for_them(name):
+    scenario = load_scenario(DOMAIN, name)
+    assert scenario.title
+    assert scenario.tuned is not None
+    assert scenario.tuned.numbers == scenario.numbers()
+
+
+def test_a_policy_may_play_other_numbers_but_not_other_eyes():
+    safe, noisy = (load_scenario(DOMAIN, name).signature() for name in ("may-safe", "may-noisy"))
+    assert safe == noisy
+    seen, hidden = (load_scenario(DOMAIN, name).signature() for name in ("web-drift", "web-hidden-predator"))
+    assert seen != hidden
