@@ -123,7 +123,7 @@ def _headings(figure: Any, box: Placed, panels: int) -> list[dict[str, Any]]:
 def _looks(scenario: BinPackingScenario, codes: Sequence[int], panels: int) -> list[dict[str, Any]]:
     """What the traces of all steps have in common, in the order of ``_contents``."""
     bin_, cell, unit = scenario.bin, scenario.bin.cell_size, unit_of(scenario)
-    size = max(3, 90 // max(bin_.length, bin_.width))
+    size = max(4, 100 // max(bin_.length, bin_.width))
     traces: list[dict[str, Any]] = []
     for panel in range(panels):
         traces.append(
