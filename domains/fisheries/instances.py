@@ -34,7 +34,7 @@ def fishery_of(scenario: FisheriesScenario) -> Fishery:
     for drift in scenario.drift:
         column = names.index(drift.parameter)
         table[:, column] = [drift.value(table[0, column], year) for year in range(scenario.horizon)]
-    caught, limits, web = len(scenario.harvested), scenario.limits, isinstance(model, FoodWeb)
+    caught, limits = len(scenario.harvested), scenario.limits
     return Fishery(
         table=table,
         harvested=np.array([model.species.index(name) for name in scenario.harvested]),
@@ -45,8 +45,8 @@ def fishery_of(scenario: FisheriesScenario) -> Fishery:
         penalty=scenario.penalty if scenario.reward == "penalised" else 0.0,
         tac=np.inf if limits.tac is None else limits.tac,
         max_change=np.inf if limits.max_change is None else limits.max_change,
-        by_capacity=web and model.competition == "capacity",
-        exogenous=web and model.predator == "exogenous",
+        by_capacity=isinstance(model, FoodWeb) and model.competition == "capacity",
+        exogenous=isinstance(model, FoodWeb) and model.predator == "exogenous",
         cv=scenario.observed.cv,
     )
 

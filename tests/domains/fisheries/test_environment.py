@@ -105,7 +105,7 @@ def test_mortalities_that_are_no_numbers_are_refused_and_those_outside_are_clipp
     for wrong in (np.nan, np.inf):
         bad = action.copy()
         bad[1, 1] = wrong
-        with pytest.raises(BrokenEnvironment, match="instance 1.*y is"):
+        with pytest.raises(BrokenEnvironment, match=r"instance 1.*y is"):
             environment.step(bad)
     with pytest.raises(BrokenEnvironment, match="shape"):
         environment.step(np.zeros((3, 1)))
