@@ -6,7 +6,8 @@
 ``train`` learns from generated sequences alone, chooses on generated validation sequences, and writes the policy and
 the CPU seconds it took into ``runs/bin_packing_learned``. ``measure`` plays every policy found there on the 2,100
 sequences published with Zhao et al. (AAAI 2021), which are looked at here only, and on the generated test sequences.
-Intervals are stratified bootstraps with the seeds as strata; gains are differences on the same sequences.
+Figures are means over seeds for each sequence, intervals bootstraps over sequences; gains are differences on the same
+sequences.
 """
 
 import argparse
@@ -89,15 +90,12 @@ def measure(record: bool) -> None:
         print(f"{name}: seeds {seeds}, CPU seconds of training {[round(seconds) for seconds in spent]}")
         for kind, data in (("released", RELEASED / file), ("generated", None)):
             found = played(name, seeds, data)
-            strata = np.repeat(seeds, len(found.rule))
+            learned = found.learned.mean(axis=0)
             print(f"  {kind}: per seed {np.round(found.learned.mean(axis=1), 2).tolist()} %")
             suffix = "" if kind == "released" else "_generated"
             figures = {
-                f"learned_{name}{suffix}": (bootstrap(found.learned.reshape(-1), strata=strata), "%"),
-                f"learned_{name}{suffix}_gain": (
-                    bootstrap((found.learned - found.rule).reshape(-1), strata=strata),
-                    "points",
-                ),
+                f"learned_{name}{suffix}": (bootstrap(learned), "%"),
+                f"learned_{name}{suffix}_gain": (bootstrap(learned - found.rule), "points"),
             }
             for row, (estimate, unit) in figures.items():
                 print(f"  {row}: {estimate.mean:.2f} {unit} ({estimate.low:.2f} to {estimate.high:.2f})")

@@ -39,6 +39,7 @@ class Row(Settings):
         method: preset that has to be trained with; empty for any, or none.
         cpu_seconds_at_most: of training.
         at_least: smallest value that meets it.
+        low_above: the lower end of the interval has to be above this.
         at_most: largest value that meets it.
         about: value that it has to equal within ``within``.
         within: see there.
@@ -51,18 +52,21 @@ class Row(Settings):
     method: str = ""
     cpu_seconds_at_most: float | None = None
     at_least: float | None = None
+    low_above: float | None = None
     at_most: float | None = None
     about: float | None = None
     within: float = 0.0
     digits: int = 1
 
-    def met(self, value: float, cpu_seconds: float | None = None) -> bool | None:
-        """Whether a value, with the CPU seconds of its training, meets it.
+    def met(self, value: float, cpu_seconds: float | None = None, low: float | None = None) -> bool | None:
+        """Whether a value, with the CPU seconds of its training and the lower end of its interval, meets it.
 
-        ``None`` if nothing is demanded, or if the CPU seconds are limited but not known and nothing else is missed.
+        A row about that end is not met by a figure without an interval. ``None`` if nothing is demanded, or if the CPU
+        seconds are limited but not known and nothing else is missed.
         """
         demands = [
             None if self.at_least is None else value >= self.at_least,
+            None if self.low_above is None else low is not None and low > self.low_above,
             None if self.at_most is None else value <= self.at_most,
             None if self.about is None else abs(value - self.about) <= self.within,
         ]
@@ -179,7 +183,7 @@ def record_row(
     }
     with _only_writer(place.folder):
         write_json(place.folder / "results.json", {**read_results(place.folder), row: entry})
-    met = place.row.met(value, cpu_seconds)
+    met = place.row.met(value, cpu_seconds, low)
     verdict = "" if met is None else (", requirement met" if met else f", REQUIREMENT NOT MET: {place.row.requirement}")
     return f"recorded {row} = {value:.6g} {unit}{verdict}"
 

@@ -297,7 +297,7 @@ def train(problem: Problem, config: AfterStateConfig, run: Run) -> NetworkPolicy
 
     Raises:
         Interrupted: the user stopped the run; a checkpoint of the last complete round is kept.
-        UsageError: the encoder or the teacher is unknown.
+        UsageError: the encoder or the teacher is unknown, or rounds are too short for an episode to end.
     """
     evaluation, baselines = problem.scenario.evaluation, problem.baselines()
     encoder_name, encoder = choose_encoder(problem, config.encoder)
@@ -320,9 +320,13 @@ def train(problem: Problem, config: AfterStateConfig, run: Run) -> NetworkPolicy
     last = done == config.rounds
     while not last:
         if run.interrupted():
+            if done:
+                _write_down(run, learner, memory, play, best, done, best_value)
             raise Interrupted(f"stopped after round {done} of {config.rounds}")
         rng = np.random.default_rng([run.seed, done])
         described, targets = play.round(learner.values if done else None, teacher, rng)
+        if not len(targets):
+            raise UsageError(f"no episode ended within the {config.steps} decisions of a round: give more `steps`")
         if done == 0:
             learner.values.start_from(torch.from_numpy(described.astype(np.float32)), torch.from_numpy(targets))
         memory.add(described, targets)

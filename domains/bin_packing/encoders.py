@@ -9,6 +9,9 @@ from interlock.domains.bin_packing.features import map_features, placement_featu
 from interlock.domains.bin_packing.scenario import BinPackingScenario
 from interlock.domains.bin_packing.soft_features import placements_soft
 
+MOST_FOOTPRINT_CELLS = 100_000
+"""Cells of all footprints together up to which height maps after placements are described."""
+
 
 def views(observation: Observation, buffer: int = 1) -> tuple[Array, Array, Array]:
     """One row per (row, open bin, held box), so that what is written for one bin and one box plays every variant.
@@ -79,4 +82,11 @@ def encoders(scenario: BinPackingScenario) -> dict[str, Encoder]:
         return {"placements": placements}
     soft = {} if scenario.weighs() else {"placements_soft": placements_soft(ceiling)}
     pictures = {"planes": planes, "planes_unmasked": planes_unmasked}
-    return {"placements": placements, **pictures, "after_states": after_states(scenario), **soft}
+    return {"placements": placements, **pictures, **_described(scenario), **soft}
+
+
+def _described(scenario: BinPackingScenario) -> dict[str, Encoder]:
+    """``after_states``, where boxes are not tilted and its tables, a plane per footprint, stay small."""
+    footprints = (scenario.items.high - scenario.items.low + 1) ** 2
+    small = footprints * scenario.bin.length * scenario.bin.width <= MOST_FOOTPRINT_CELLS
+    return {"after_states": after_states(scenario)} if small and scenario.orientations <= 2 else {}

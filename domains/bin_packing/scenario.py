@@ -188,8 +188,8 @@ class BinPackingScenario(Scenario):
         None,
         ge=0,
         le=1,
-        description="limit on the probability that a bin's centre of gravity ends more than `cog_radius` off its axis; "
-        "null: not a constraint",
+        description="limit on the probability that in an episode some bin's centre of gravity ends more than "
+        "`cog_radius` off its axis; null: not a constraint",
     )
     cog_radius: float = Field(0.15, gt=0, description="allowed distance, as a share of the bin's shorter side")
     max_height_spread: float | None = Field(

@@ -155,7 +155,10 @@ def play_shift(problem: Problem, policy: Policy, seed: int, shift: int) -> Shift
     world.process(robot())
     world.run(until=3600 * cell.hours)
     if yard.over:
-        raise UsageError("the boxes ran out before the shift was over: shorten cell.hours")
+        raise UsageError(
+            "the boxes ran out before the shift was over, or the policy named an infeasible placement: shorten "
+            "cell.hours, or see `evaluate`"
+        )
     return log
 
 
@@ -193,7 +196,9 @@ def play(
     rows = [[name, *(_shown(found[name][key], digits) for key, (_, digits) in FIGURES.items())] for name in policies]
     values = {
         name: {
-            key: {"mean": one.mean, "low": one.low, "high": one.high, "unit": FIGURES[key][0]}
+            key: None
+            if math.isnan(one.mean)
+            else {"mean": one.mean, "low": one.low, "high": one.high, "unit": FIGURES[key][0]}
             for key, one in estimates.items()
         }
         for name, estimates in found.items()
@@ -226,7 +231,12 @@ def play(
 
 def _estimates(shifts: list[Shift], hours: float) -> dict[str, Estimate]:
     figures = [shift.figures(hours) for shift in shifts]
-    return {key: student(np.array([one[key] for one in figures])) for key in FIGURES}
+    found = {}
+    for key in FIGURES:
+        values = np.array([one[key] for one in figures])
+        told = values[~np.isnan(values)]  # a short shift may close no bin
+        found[key] = student(told) if len(told) > 1 else Estimate(math.nan, math.nan, math.nan)
+    return found
 
 
 def _shown(estimate: Estimate, digits: int) -> str:

@@ -113,6 +113,32 @@ def test_resuming_gives_the_weights_of_an_uninterrupted_run(selling):
     assert halved.curves == whole.curves
 
 
+def test_an_interruption_between_two_checkpoints_loses_no_round(selling):
+    class Seldom(MemoryRun):
+        """Checkpoints are due never, and the user stops after the third round."""
+
+        asked = 0
+
+        def checkpoint_due(self):
+            return False
+
+        def interrupted(self):
+            self.asked += 1
+            return self.asked == 4
+
+    run = Seldom(seed=2)
+    with pytest.raises(Interrupted, match="stopped after round 3 of 6"):
+        train(selling, CONFIG.model_copy(update={"rounds": 6, "validate_every": 2}), run)
+    assert run.last.meta["done"] == 3
+
+
+def test_rounds_too_short_for_an_episode_to_end_are_refused(selling):
+    patient = FunctionPolicy(lambda view, rng: np.ones(len(view["day"]), int))
+    selling.baselines = lambda: {"patient": lambda seed: patient}
+    with pytest.raises(UsageError, match="no episode ended within the 2 decisions of a round"):
+        train(selling, CONFIG.model_copy(update={"steps": 2, "teacher": "patient", "exploration": 0.0}), MemoryRun())
+
+
 def test_an_unknown_teacher_is_named(selling):
     with pytest.raises(UsageError, match="no baseline 'best' to learn from; this problem has greedy"):
         train(selling, CONFIG.model_copy(update={"teacher": "best"}), MemoryRun())

@@ -140,6 +140,13 @@ def test_met(cpu_seconds: float | None, value: float, met: bool | None):
     assert record.Row(requirement="").met(value, cpu_seconds) is None
 
 
+def test_an_interval_that_has_to_lie_above():
+    row = record.Row(requirement="", low_above=0)
+    assert row.met(1.0, low=0.1) is True
+    assert row.met(1.0, low=0.0) is False
+    assert row.met(1.0) is False, "no interval"
+
+
 def test_a_run_of_another_scenario_or_method_is_not_recorded(checkout: Path, capsys: pytest.CaptureFixture[str]):
     compare = ["bin_packing", "compare", "tiny_3", "--set", "evaluation.test_instances=100", "--record"]
     assert cli.main([*compare, "elsewhere"]) == 2
