@@ -26,7 +26,8 @@ def test_every_problem_is_listed_with_field_value_and_what_was_expected():
         "bin.length: got -3, expected a value greater than or equal to 1 (cells along x (array axis 0))",
         "bin.width: got 'wide', expected a valid integer, unable to parse string as an integer "
         "(cells along y (array axis 1))",
-        "orientations: got 3, expected 1 or 2 (1: as it comes; 2: length and width may be swapped)",
+        "orientations: got 3, expected 1, 2 or 6 (1: as it comes; 2: length and width may be swapped; "
+        "6: any side may point up)",
     ]
 
 
@@ -35,7 +36,7 @@ def test_every_problem_is_listed_with_field_value_and_what_was_expected():
     [
         ({"stabilty": "paper"}, "stabilty: unknown key, did you mean 'stability'?"),
         ({"bin": {"lenght": 3}}, "bin.lenght: unknown key, did you mean 'length'?"),
-        ({"items": {"zzz": 3}}, "items.zzz: unknown key; there are: high, low"),
+        ({"items": {"zzz": 3}}, "items.zzz: unknown key; there are: crush_factor, density, high, low"),
         ({"method": {"settings": {}}}, "method.preset: missing; name of a file in configs/methods"),
         ({"bin": 4}, "bin: got 4, expected a mapping"),
         (

@@ -22,7 +22,7 @@ QUICK = ["--set", "evaluation.test_instances=200"]
         ("bin_packing compere cut2", 2, "bin_packing has no verb 'compere', did you mean 'compare'?"),
         ("bin_packing show", 2, "Missing argument"),
         ("bin_packing show cut2 --fulll", 2, "No such option: --fulll"),
-        ("bin_packing run", 2, "which scenario? interlock bin_packing run SCENARIO; there are: cut1, cut2"),
+        ("bin_packing run", 2, "which scenario? interlock bin_packing run SCENARIO; there are: buffer, case_pallet"),
         ("bin_packing run cut3", 2, "there is no bin_packing scenario 'cut3', did you mean 'cut2'?"),
         ("bin_packing run ./mine.yaml", 2, "there is no file mine.yaml"),
         ("bin_packing run cut2 --method mask_pp", 2, "no method preset 'mask_pp', did you mean 'mask_ppo'?"),
