@@ -29,7 +29,7 @@ from interlock.domains.fisheries import DOMAIN, dynamic_programming, rules  # no
 from interlock.domains.fisheries.baselines import optimum, rule  # noqa: E402
 from interlock.domains.fisheries.problem import build  # noqa: E402
 from interlock.domains.fisheries.scenario import FisheriesScenario  # noqa: E402
-from interlock.domains.fisheries.tuning import grid_search  # noqa: E402
+from interlock.domains.fisheries.tuning import search  # noqa: E402
 from interlock.scenarios.loading import load_scenario  # noqa: E402
 
 SHORT: dict[str, str] = {
@@ -78,11 +78,10 @@ def grid() -> dict[str, Figure]:
     for name in ("web_two_fisheries", "web_drift"):
         scenario = load_scenario(DOMAIN, name)
         for kind in ("constant_mortality", "constant_escapement"):
-            grid_search(scenario.with_changes(horizon=1, tuned=None), kind)  # compiled before the clock starts
+            search(scenario.with_changes(horizon=1, tuned=None), kind)  # compiled before the clock starts
             began = time.process_time()
-            points, scores = grid_search(scenario, kind)
+            best, _ = search(scenario, kind)
             seconds += time.process_time() - began
-            best = points[int(scores.reward.argmax())]
             reward, survival = played(scenario, rule(scenario, kind, best))
             print(f"{name} {kind}: {best.ravel()}, survival {survival.value:.3f}", flush=True)
             found[f"grid_{kind}_{SHORT[name]}"] = reward

@@ -7,9 +7,9 @@ from interlock.domains.fisheries import DOMAIN
 from interlock.scenarios.loading import load_scenario, scenario_names
 
 WRONG = {
-    "model.k=0": "k",
-    "model.r=-1": "r",
-    "model.sigma=-0.1": "sigma",
+    "model.k=0": "model.k: got 0, expected a value greater than 0",
+    "model.r=-1": "model.r: got -1, expected a value greater than 0",
+    "model.sigma=-0.1": "model.sigma: got -0.1",
     "model.c=0": "c: 0 while beta is 0.23",
     "collapse_level=0.7": "would end at once",
     "harvested=[xx]": "did you mean x?",
