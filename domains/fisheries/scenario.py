@@ -144,6 +144,15 @@ class Tuned(Settings):
     )
 
 
+class Release(Settings):
+    """What an exported policy looks at before it releases a decision."""
+
+    collapse_probability: float = Field(
+        0.01, gt=0, lt=1, description="largest probability that a species collapses within the year decided on"
+    )
+    rollouts: int = Field(10_000, ge=100, description="futures that a released decision is played on")
+
+
 class FisheriesEvaluation(EvaluationSettings):
     """How evidence is gathered: 10,000 held-out futures."""
 
@@ -173,7 +182,11 @@ class FisheriesScenario(Scenario):
     effort_costs: tuple[float, ...] | None = Field(
         None, description="of a mortality of 1 for each harvested species; null: 0"
     )
+    tonnes: tuple[float, ...] | None = Field(
+        None, description="tonnes in a stock unit of each species; null: stocks are told in stock units only"
+    )
     limits: Limits = Limits()
+    release: Release = Release()
     collapse_probability: float | None = Field(
         0.05, gt=0, lt=1, description="limit on the probability that any species collapses; null: not a constraint"
     )
@@ -198,6 +211,7 @@ class FisheriesScenario(Scenario):
         species, caught = len(self.model.species), len(self.harvested)
         sizes = {
             "initial": (self.initial, species, "species"),
+            "tonnes": (self.tonnes, species, "species"),
             "prices": (self.prices, caught, "harvested species"),
             "effort_costs": (self.effort_costs, caught, "harvested species"),
         }
@@ -250,10 +264,10 @@ class FisheriesScenario(Scenario):
 
     @model_validator(mode="after")
     def _optimum_exists(self) -> Self:
-        known = isinstance(self.model, OneSpecies) and self.uncertainty.sd == 0
+        known = self.uncertainty.sd == 0 and not self.observed.hidden
         _raise_all(
             [
-                f"baselines: {name} needs one species whose parameters are known"
+                f"baselines: {name} needs species that are seen and parameters that are known"
                 for name in self.baselines
                 if name.startswith("optimum") and not known
             ]
@@ -271,7 +285,7 @@ class FisheriesScenario(Scenario):
 
     def numbers(self) -> str:
         """Hash of what the best parameters of a rule depend on."""
-        apart = {"domain", "name", "title", "evaluation", "method", "tuned", "baselines"}
+        apart = {"domain", "name", "title", "evaluation", "method", "tuned", "baselines", "tonnes", "release"}
         text = json.dumps(self.model_dump(mode="json", exclude=apart), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -36,8 +36,8 @@ def test_several_wrong_numbers_are_told_at_once():
 
 
 def test_the_optimum_is_refused_where_nobody_knows_it():
-    with pytest.raises(BadInput, match="optimum needs one species"):
-        load_scenario(DOMAIN, "web-two-fisheries", ["baselines=[optimum]"])
+    with pytest.raises(BadInput, match="optimum needs species that are seen"):
+        load_scenario(DOMAIN, "web-uncertain", ["baselines=[optimum]"])
 
 
 @pytest.mark.parametrize("name", scenario_names(DOMAIN))
