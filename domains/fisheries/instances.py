@@ -58,7 +58,7 @@ def states(seed: int, split: Split, first: int, count: int) -> tuple[Array, Arra
 
 def first_stocks(scenario: FisheriesScenario, seed: int, split: Split, first: int, count: int) -> Array:
     """Stocks of year 0, ``(count, species)``, at least 0."""
-    drawn = _normals(_states(seed, _salt(split, _FIRST), first, count), len(scenario.initial))
+    drawn = normals(_states(seed, _salt(split, _FIRST), first, count), len(scenario.initial))
     stocks: Array = np.maximum(np.array(scenario.initial) + scenario.initial_sd * drawn, 0.0)
     return stocks
 
@@ -121,7 +121,7 @@ def _states(seed, salt, first, count):
 
 
 @njit(cache=True)
-def _normals(states, columns):
+def normals(states, columns):
     """Standard normal numbers ``(len(states), columns)``."""
     drawn = np.empty((len(states), columns))
     for row in range(len(states)):
