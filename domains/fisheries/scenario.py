@@ -79,13 +79,63 @@ class FoodWeb(Settings):
         return self
 
 
+class Walleye(Settings):
+    """One stock of many ages, whose young mostly come in rare big years (walleye of the public code rl4fisheries)."""
+
+    kind: Literal["walleye"]
+    ages: int = Field(20, ge=2, le=100, description="ages in years, from 1; the last holds all that are older")
+    k: float = Field(0.23, gt=0, description="growth coefficient of von Bertalanffy, 1/year")
+    s: float = Field(0.86, gt=0, lt=1, description="share of the fish that survive a year without harvest")
+    cr: float = Field(6.0, gt=1, description="compensation ratio: young per spawner in an empty lake over a full one")
+    ro: float = Field(1.0, gt=0, description="young of a year without harvest, in numbers")
+    asl: float = Field(0.5, gt=0, description="slope of maturity in 1/year, and width of vulnerability in years")
+    ahv: float = Field(5.0, ge=0, description="age at which half are vulnerable to harvest, years")
+    ahm: float = Field(6.0, ge=0, description="age at which half are mature, years")
+    linf: float = Field(41.08, gt=0, description="scale of what a survey finds: it is linf / lbar, cm")
+    lbar: float = Field(57.57, gt=0, description="see linf, cm")
+    big_chance: float = Field(0.04875, ge=0, le=1, description="chance that a year is a big one, 1/year")
+    big_low: float = Field(10.0, ge=0, description="least factor of the young of a big year")
+    big_high: float = Field(30.0, ge=0, description="largest factor of the young of a big year")
+    usual: float = Field(0.25, gt=0, description="mean factor of the young of any other year")
+    sdr: float = Field(0.3, ge=0, description="standard deviation of the logarithm of that factor")
+    first_low: float = Field(0.1, gt=0, description="least share of the unfished stock in year 0")
+    first_high: float = Field(1.0, gt=0, description="largest share of the unfished stock in year 0")
+    utility: Literal["yield", "hara", "trophy"] = Field(
+        "yield", description="of a year: its catch; its catch to the power `exponent`; the old fish that it brings"
+    )
+    exponent: float = Field(0.6, gt=0, le=1, description="of the catch, for hara: the lower, the steadier catches")
+    trophy_ages: int = Field(10, ge=1, description="oldest ages that count as old fish, for trophy")
+    weigh: bool = Field(False, description="whether a survey tells the mean weight of its fish too")
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Names, in the order of the arrays."""
+        return ("walleye",)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        wrong = [
+            f"{name}_low: {low:g} is above {name}_high, {high:g}"
+            for name, low, high in (
+                ("big", self.big_low, self.big_high),
+                ("first", self.first_low, self.first_high),
+            )
+            if low > high
+        ]
+        if self.trophy_ages > self.ages:
+            wrong.append(f"trophy_ages: {self.trophy_ages} of {self.ages} ages")
+        _raise_all(wrong)
+        return self
+
+
 def _check_half_saturation(beta: float, c: float) -> None:
     if beta > 0 and c == 0:
         raise ValueError(f"c: 0 while beta is {beta:g}; expected above 0")
 
 
 AnyModel = Annotated[
-    OneSpecies | FoodWeb, Field(discriminator="kind", description="the stocks: one_species or food_web")
+    OneSpecies | FoodWeb | Walleye,
+    Field(discriminator="kind", description="the stocks: one_species, food_web or walleye"),
 ]
 
 
@@ -170,10 +220,17 @@ class FisheriesScenario(Scenario):
     uncertainty: Uncertainty = Uncertainty()
     harvested: tuple[str, ...] = Field(("x",), min_length=1, max_length=2, description="species that are caught")
     horizon: int = Field(200, ge=1, le=MAX_YEARS, description="years")
-    initial: tuple[float, ...] = Field((0.7,), description="mean stocks in year 0, stock units")
+    initial: tuple[float, ...] = Field(
+        (0.7,), description="mean stocks in year 0, stock units; walleye: factor of the stock that is drawn"
+    )
     initial_sd: float = Field(0.02, ge=0, description="their standard deviation")
     collapse_level: float = Field(0.05, ge=0, description="a species at or below this stock has collapsed")
-    low_level: float = Field(0.10, ge=0, description="a year counts as low if any species ends it below this stock")
+    low_level: float = Field(
+        0.10,
+        ge=0,
+        description="a year counts as low if any species ends it below this stock; walleye: below this share of the "
+        "unfished spawning biomass",
+    )
     reward: Literal["penalised", "constrained"] = Field(
         "penalised", description="penalised: a collapse costs `penalty` / (year from 1); constrained: it costs nothing"
     )
@@ -263,11 +320,28 @@ class FisheriesScenario(Scenario):
         return self
 
     @model_validator(mode="after")
+    def _fits_ages(self) -> Self:
+        if not isinstance(self.model, Walleye):
+            return self
+        unfit = {
+            "drift: not for walleye; expected none": self.drift,
+            "uncertainty.sd: not for walleye; expected 0": self.uncertainty.sd,
+            "initial_sd: not for walleye, see model.first_low; expected 0": self.initial_sd,
+            "collapse_level: walleye do not collapse; expected 0": self.collapse_level,
+            "collapse_probability: walleye do not collapse; expected null": self.collapse_probability,
+            "limits.tac: surveys do not tell the catch of walleye beforehand; expected null": self.limits.tac,
+            "prices: not for walleye, see model.utility; expected null": self.prices,
+            "effort_costs: not for walleye; expected null": self.effort_costs,
+        }
+        _raise_all([told for told, value in unfit.items() if value])
+        return self
+
+    @model_validator(mode="after")
     def _optimum_exists(self) -> Self:
-        known = self.uncertainty.sd == 0 and not self.observed.hidden
+        known = self.uncertainty.sd == 0 and not self.observed.hidden and not isinstance(self.model, Walleye)
         _raise_all(
             [
-                f"baselines: {name} needs species that are seen and parameters that are known"
+                f"baselines: {name} needs species that are seen, parameters that are known, and no ages"
                 for name in self.baselines
                 if name.startswith("optimum") and not known
             ]
@@ -276,10 +350,12 @@ class FisheriesScenario(Scenario):
 
     def signature(self) -> dict[str, Any]:
         """Which species are seen and caught, and how; a policy may play other numbers of the same fishery."""
+        weighed = isinstance(self.model, Walleye) and self.model.weigh
         return {
             "model": self.model.kind,
             "harvested": list(self.harvested),
-            "seen": [name for name in self.model.species if name not in self.observed.hidden],
+            "seen": [name for name in self.model.species if name not in self.observed.hidden]
+            + (["mean_weight"] if weighed else []),
             "last_mortality": self.limits.max_change is not None,
         }
 
@@ -290,7 +366,7 @@ class FisheriesScenario(Scenario):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def parameter_names(model: OneSpecies | FoodWeb) -> tuple[str, ...]:
+def parameter_names(model: OneSpecies | FoodWeb | Walleye) -> tuple[str, ...]:
     """Names of the numbers of a model, in the order of its schema."""
     return tuple(name for name, field in type(model).model_fields.items() if field.annotation is float)
 
