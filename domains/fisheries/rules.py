@@ -32,11 +32,15 @@ class Scores:
         reward: ``(R,)``, mean over futures.
         survival: ``(R,)``, share of futures without a collapse.
         low_years: ``(R,)``, mean number of low years.
+        last_year: ``(R,)``, mean reward of an episode's last year, the penalty of a collapse in it.
+        full_length: ``(R,)``, share of futures that reach the last year, whether or not it ends in a collapse.
     """
 
     reward: Array
     survival: Array
     low_years: Array
+    last_year: Array
+    full_length: Array
 
 
 def mortalities(kind: Kind, parameters: Array, stock: Array) -> Array:
@@ -70,7 +74,7 @@ def score(scenario: FisheriesScenario, kind: Kind, parameters: Array, *, futures
         seed: of the split ``train``.
     """
     process, errors = states(seed, "train", 0, futures)
-    reward, survived, low = _score(
+    sums = _score(
         fishery_of(scenario),
         factors(scenario, seed, "train", 0, futures),
         first_stocks(scenario, seed, "train", 0, futures),
@@ -79,7 +83,7 @@ def score(scenario: FisheriesScenario, kind: Kind, parameters: Array, *, futures
         list(KINDS).index(kind),
         np.ascontiguousarray(parameters, float),
     )
-    return Scores(reward / futures, survived / futures, low / futures)
+    return Scores(*(one / futures for one in sums))
 
 
 @njit(cache=True, inline="always", error_model="numpy")
@@ -96,10 +100,11 @@ def _mortality(kind, parameters, rule, j, stock):
 
 @njit(cache=True, error_model="numpy")
 def _score(fishery, factor, starts, process, errors, kind, parameters):
-    """Sums over futures of reward, survival and low years, by rule: every future is drawn once and played by all."""
+    """Sums over futures of what ``Scores`` has, by rule: every future is drawn once and played by all."""
     rules, caught = parameters.shape[:2]
     futures, species, years = starts.shape[0], starts.shape[1], len(fishery.table)
     reward, survived, low = np.zeros(rules), np.zeros(rules), np.zeros(rules)
+    last_year, full = np.zeros(rules), np.zeros(rules)
     noise, seen = np.zeros((years, 3)), np.ones((years, 3))
     table = np.empty_like(fishery.table)
     stock, mortality, last = np.empty((1, species)), np.empty((1, caught)), np.empty((1, caught))
@@ -123,11 +128,14 @@ def _score(fishery, factor, starts, process, errors, kind, parameters):
                 for j in range(caught):
                     last[0, j] = mortality[0, j]
                 value, _, least = live(fishery, table[t], t, stock, mortality, 0, noise[t, 0], noise[t, 1], noise[t, 2])
-                reward[rule] += value
                 low[rule] += least < fishery.low
-                if least <= fishery.collapse:
-                    reward[rule] -= fishery.penalty / (t + 1)
-                    lives = False
+                lives = least > fishery.collapse
+                if not lives:
+                    value -= fishery.penalty / (t + 1)
+                reward[rule] += value
+                if not lives or t == years - 1:
+                    last_year[rule] += value
+                    full[rule] += t == years - 1
                     break
             survived[rule] += lives
-    return reward, survived, low
+    return reward, survived, low, last_year, full
