@@ -45,7 +45,7 @@ def keyed(seed, index, salt):
 
 
 @njit(cache=True, inline="always")
-def _uniform(states, row):
+def uniform(states, row):
     """Uniform number in ``(0, 1]``; the state of the row advances."""
     states[row] += _INCREMENT
     return ((_mix(states[row]) >> np.uint64(11)) + np.uint64(1)) / 2.0**53
@@ -56,13 +56,13 @@ def _outside(states, row, layer, u):
     """A normal number from the tail or the wedge of a layer; NaN where the draw is rejected."""
     if layer == 0:
         while True:
-            x = -math.log(_uniform(states, row)) / _TAIL
-            if -2.0 * math.log(_uniform(states, row)) > x * x:
+            x = -math.log(uniform(states, row)) / _TAIL
+            if -2.0 * math.log(uniform(states, row)) > x * x:
                 return math.copysign(_TAIL + x, u)
     x = u * _EDGES[layer]
     low = math.exp(-0.5 * (_EDGES[layer] ** 2 - x * x))
     high = math.exp(-0.5 * (_EDGES[layer + 1] ** 2 - x * x))
-    return x if high + _uniform(states, row) * (low - high) < 1.0 else math.nan
+    return x if high + uniform(states, row) * (low - high) < 1.0 else math.nan
 
 
 @njit(cache=True, inline="always")

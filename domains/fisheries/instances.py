@@ -12,7 +12,7 @@ from numba import njit
 
 from interlock.core.environment import Split
 from interlock.core.errors import UsageError
-from interlock.domains.fisheries.draws import keyed, normal
+from interlock.domains.fisheries.draws import keyed, normal, uniform
 from interlock.domains.fisheries.model import ONE_PARAMETERS, WEB_PARAMETERS, Array, Fishery, live
 from interlock.domains.fisheries.scenario import FisheriesScenario, FoodWeb
 
@@ -61,6 +61,12 @@ def first_stocks(scenario: FisheriesScenario, seed: int, split: Split, first: in
     drawn = normals(_states(seed, _salt(split, _FIRST), first, count), len(scenario.initial))
     stocks: Array = np.maximum(np.array(scenario.initial) + scenario.initial_sd * drawn, 0.0)
     return stocks
+
+
+def first_shares(seed: int, split: Split, first: int, count: int) -> Array:
+    """Uniform numbers ``(count,)`` in (0, 1] from which the first stocks of walleye are made."""
+    drawn: Array = _uniforms(_states(seed, _salt(split, _FIRST), first, count))
+    return drawn
 
 
 def factors(scenario: FisheriesScenario, seed: int, split: Split, first: int, count: int) -> Array:
@@ -127,6 +133,15 @@ def normals(states, columns):
     for row in range(len(states)):
         for column in range(columns):
             drawn[row, column] = normal(states, row)
+    return drawn
+
+
+@njit(cache=True)
+def _uniforms(states):
+    """Uniform numbers ``(len(states),)``."""
+    drawn = np.empty(len(states))
+    for row in range(len(states)):
+        drawn[row] = uniform(states, row)
     return drawn
 
 
