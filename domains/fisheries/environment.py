@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from gymnasium import spaces
@@ -134,7 +134,7 @@ class FisheriesEnvironment:
         Raises:
             BrokenEnvironment: a mortality is not a finite number, or there are too many or too few.
         """
-        mortality = self._checked(action)
+        mortality = checked(self, action)
         reward = np.empty(self.num_envs)
         terminated, low = np.empty(self.num_envs, np.bool_), np.empty(self.num_envs, np.bool_)
         advance(
@@ -156,27 +156,6 @@ class FisheriesEnvironment:
         last_view = self._view() if truncated.any() else None
         self._begin(done)
         return Step(self._view(), reward, cost, terminated, truncated, last_view, info=info)
-
-    def _checked(self, action: Array) -> Array:
-        """The proposed mortalities, copied; counts those outside [0, 1] and warns of the first.
-
-        They are brought within [0, 1] with the other limits, see ``model.permitted``.
-        """
-        proposed = np.array(action, dtype=float)
-        if proposed.shape != self.last.shape:
-            raise BrokenEnvironment(f"actions have shape {proposed.shape}, expected {self.last.shape}")
-        least, most = proposed.min(), proposed.max()  # both NaN if any mortality is
-        if not (np.isfinite(least) and np.isfinite(most)):
-            row, column = np.argwhere(~np.isfinite(proposed))[0]
-            raise BrokenEnvironment(
-                f"year {self.year[row]}, instance {self.instance[row]}: the mortality proposed for "
-                f"{self.scenario.harvested[column]} is {proposed[row, column]}, not a share of the stock"
-            )
-        if least < 0 or most > 1:
-            if not self.clipped:
-                warnings.warn("mortalities outside [0, 1] are clipped; metric changed_years counts them", stacklevel=3)
-            self.clipped += int(((proposed < 0) | (proposed > 1)).sum())
-        return proposed
 
     def _figures(self, done: Array, terminated: Array) -> dict[str, Array]:
         """The metrics of the rows that finished."""
@@ -207,3 +186,38 @@ class FisheriesEnvironment:
             getattr(self, name)[:] = state[name]
         self.next_index, self.seed, self.clipped = (int(value) for value in state["counters"])
         return self._view()
+
+
+class _Fleet(Protocol):
+    """What is needed of an environment to check what is proposed to it."""
+
+    scenario: FisheriesScenario
+    last: Array
+    year: Array
+    instance: Array
+    clipped: int
+
+
+def checked(environment: _Fleet, action: Array) -> Array:
+    """The proposed mortalities, copied; counts those outside [0, 1] and warns of the first.
+
+    They are brought within [0, 1] with the other limits, see ``model.permitted``.
+
+    Raises:
+        BrokenEnvironment: a mortality is not a finite number, or there are too many or too few.
+    """
+    proposed = np.array(action, dtype=float)
+    if proposed.shape != environment.last.shape:
+        raise BrokenEnvironment(f"actions have shape {proposed.shape}, expected {environment.last.shape}")
+    least, most = proposed.min(), proposed.max()  # both NaN if any mortality is
+    if not (np.isfinite(least) and np.isfinite(most)):
+        row, column = np.argwhere(~np.isfinite(proposed))[0]
+        raise BrokenEnvironment(
+            f"year {environment.year[row]}, instance {environment.instance[row]}: the mortality proposed for "
+            f"{environment.scenario.harvested[column]} is {proposed[row, column]}, not a share of the stock"
+        )
+    if least < 0 or most > 1:
+        if not environment.clipped:
+            warnings.warn("mortalities outside [0, 1] are clipped; metric changed_years counts them", stacklevel=3)
+        environment.clipped += int(((proposed < 0) | (proposed > 1)).sum())
+    return proposed
