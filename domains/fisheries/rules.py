@@ -87,7 +87,7 @@ def score(scenario: FisheriesScenario, kind: Kind, parameters: Array, *, futures
 
 
 @njit(cache=True, inline="always", error_model="numpy")
-def _mortality(kind, parameters, rule, j, stock):
+def one_mortality(kind, parameters, rule, j, stock):
     """``mortalities`` of one stock."""
     if kind == 0:
         return parameters[rule, j, 0]
@@ -123,7 +123,7 @@ def _score(fishery, factor, starts, process, errors, kind, parameters):
             for t in range(years):
                 for j in range(caught):
                     i = fishery.harvested[j]
-                    mortality[0, j] = _mortality(kind, parameters, rule, j, stock[0, i] * seen[t, i])
+                    mortality[0, j] = one_mortality(kind, parameters, rule, j, stock[0, i] * seen[t, i])
                 permitted(fishery, t, stock, last, mortality, 0)
                 for j in range(caught):
                     last[0, j] = mortality[0, j]
