@@ -6,11 +6,11 @@ import numpy as np
 
 from interlock.core.environment import Array, Observation
 from interlock.core.policy import FunctionPolicy, Policy
-from interlock.domains.fisheries import dynamic_programming
+from interlock.domains.fisheries import dynamic_programming, walleye_rules
 from interlock.domains.fisheries.instances import fishery_of
 from interlock.domains.fisheries.myopic import best_now
 from interlock.domains.fisheries.rules import Kind, mortalities
-from interlock.domains.fisheries.scenario import FisheriesScenario
+from interlock.domains.fisheries.scenario import FisheriesScenario, Walleye
 from interlock.domains.fisheries.tuning import tuned
 
 FRACTIONS: Mapping[str, float] = {
@@ -41,8 +41,11 @@ def f_msy(scenario: FisheriesScenario) -> Array:
     """Mortality ``(h,)`` of the maximum sustainable yield of logistic growth alone: half the growth rate.
 
     The yield ``M K (1 - M / r)`` of a logistic stock under mortality M is largest at ``M = r / 2`` (Schaefer 1954).
-    Grazers, predators and competitors are left out, which is what makes this rule dangerous.
+    Grazers, predators and competitors are left out, which is what makes this rule dangerous. Walleye have a rate of
+    their own, see ``walleye_rules``.
     """
+    if isinstance(scenario.model, Walleye):
+        return walleye_rules.f_msy(scenario)
     names = ("r",) if len(scenario.model.species) == 1 else ("r_x", "r_y", "")
     rates = dict(zip(scenario.model.species, names, strict=True))
     half = [0.5 * getattr(scenario.model, rates[name]) if rates[name] else 0.0 for name in scenario.harvested]
@@ -52,8 +55,10 @@ def f_msy(scenario: FisheriesScenario) -> Array:
 def myopic(scenario: FisheriesScenario) -> FunctionPolicy:
     """The most of this year's reward, the penalty of a collapse at its end included; nothing after that counts.
 
-    Hidden species are taken to be where they were expected in year 0.
+    Hidden species are taken to be where they were expected in year 0. Of walleye, which do not collapse, that is all.
     """
+    if isinstance(scenario.model, Walleye):
+        return rule(scenario, "constant_mortality", np.ones(1))
     fishery, species = fishery_of(scenario), scenario.model.species
     seen = [species.index(name) for name in species if name not in scenario.observed.hidden]
 
