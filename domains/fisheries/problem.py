@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from interlock.core.decision import DecisionContract
-from interlock.core.environment import Split
+from interlock.core.environment import BatchEnvironment, Split
 from interlock.core.errors import UsageError
 from interlock.core.policy import Encoder, Policy
 from interlock.core.problem import Bound, Constraint, Figure, Metric, Objective
-from interlock.domains.fisheries import baselines, bounds, decision, encoders
+from interlock.domains.fisheries import baselines, bounds, decision, encoders, walleye_environment
 from interlock.domains.fisheries.environment import FisheriesEnvironment, metrics
-from interlock.domains.fisheries.scenario import FisheriesScenario
+from interlock.domains.fisheries.scenario import FisheriesScenario, Walleye
+from interlock.domains.fisheries.walleye_environment import WalleyeEnvironment
 
 
 class FisheriesProblem:
@@ -20,15 +21,17 @@ class FisheriesProblem:
         scenario: the numbers.
     """
 
-    objective = Objective("reward", "stock units", "maximise")
-
     def __init__(self, scenario: FisheriesScenario):
         self.scenario = scenario
         self.constraints = constraints(scenario)
+        self.ages = isinstance(scenario.model, Walleye)
+        plain = Objective("reward", "stock units", "maximise")
+        self.objective = walleye_environment.objective(scenario) if self.ages else plain
 
-    def environment(self, num_envs: int, *, seed: int, split: Split) -> FisheriesEnvironment:
+    def environment(self, num_envs: int, *, seed: int, split: Split) -> BatchEnvironment:
         """The fishery under futures of its own in every row."""
-        return FisheriesEnvironment(self.scenario, num_envs, seed=seed, split=split, constraints=self.constraints)
+        kind = WalleyeEnvironment if self.ages else FisheriesEnvironment
+        return kind(self.scenario, num_envs, seed=seed, split=split, constraints=self.constraints)
 
     def baselines(self) -> Mapping[str, Callable[[int], Policy]]:
         """The rules that the scenario names; the first is the reference."""
@@ -40,7 +43,7 @@ class FisheriesProblem:
 
     def metrics(self) -> tuple[Metric, ...]:
         """Catch, survival, and how steady the catch is."""
-        return metrics(self.scenario)
+        return walleye_environment.metrics(self.scenario) if self.ages else metrics(self.scenario)
 
     def encoders(self) -> Mapping[str, Encoder]:
         """``stock`` and ``stock_time``."""
