@@ -109,7 +109,11 @@ class VectorContract(DecisionContract, Protocol):
     """
 
     def propose(self, request: Any, output: Array) -> Any | None:
-        """The action that an output of the policy stands for, before any check; ``None`` if it stands for none."""
+        """The action that an output of the policy stands for, before any check; ``None`` if it stands for none.
+
+        Raises:
+            NotTrusted: the request is too far from what the policy was trained on; the fallback rules decide.
+        """
         ...
 
     def history(self, request: Any) -> Observation:

@@ -44,6 +44,10 @@ class BrokenEnvironment(InterlockError):
     """A simulator returned what no simulator may: a number that is not finite, or an episode without an end."""
 
 
+class NotTrusted(InterlockError):
+    """A policy's proposal does not count: the request is too far from what the policy was trained on."""
+
+
 class Diverged(InterlockError):
     """Training came to numbers that are not finite; its last checkpoint is from before that."""
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from interlock.core.decision import DecisionContract, decides_vectors
 from interlock.core.environment import Array, Observation
-from interlock.core.errors import BadInput
+from interlock.core.errors import BadInput, NotTrusted
 from interlock.core.request import as_integer, shown
 from interlock.operations.bundle import Bundle
 from interlock.operations.contract import in_words
@@ -78,6 +78,9 @@ class Mind:
                 return Thought()
             output, hidden_state = self.read(contract, request, raw.get("hidden_state"), observation)
             proposal = _proposal(contract, request, observation, output)
+        except NotTrusted as error:
+            notes.append(f"the policy is not trusted here: {error}")
+            return Thought(hidden_state=hidden_state)
         except Exception as error:
             notes.append(f"the scorer failed: {in_words(error)}")
             return Thought()
