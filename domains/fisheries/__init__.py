@@ -14,6 +14,10 @@ DOMAIN = DomainInfo(
         "tune": Study(
             "find the parameters of the rules anew, on training instances, as scenario files hold them",
             "interlock.domains.fisheries.tuning:play",
-        )
+        ),
+        "published": Study(
+            "published figures beside ours, and what the published protocol did to them",
+            "interlock.domains.fisheries.published:play",
+        ),
     },
 )

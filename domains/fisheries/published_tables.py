@@ -1,0 +1,249 @@
+"""What the verb ``published`` shows: values, table and pictures from published figures and ours."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from interlock.core.evaluation.statistics import Estimate, student
+from interlock.core.problem import Findings
+from interlock.domains.fisheries.perturbed import DRAWS, Difference
+from interlock.domains.fisheries.published import SHARE, UNIT, Fresh, SameEpisodes
+
+LEARNED = ("ppo", "ppo_smoothed")
+"""Published strategies that were learned."""
+
+COLUMNS = (
+    "strategy",
+    f"in print [{UNIT}]",
+    "full length [share]",
+    f"(a) last year left out [{UNIT}]",
+    f"(b) tuned on the same 100 [{UNIT}]",
+    f"(c) both [{UNIT}]",
+    f"honest [{UNIT}]",
+    "survival [share]",
+)
+"""Of the table of strategies."""
+
+_GREY, _BLUE, _RED = "#7F7F7F", "#0072B2", "#D55E00"
+
+
+def findings(
+    printed: Mapping[str, Any],
+    searched: Mapping[Any, SameEpisodes],
+    played: Mapping[str, Fresh],
+    perturbed: Sequence[Difference],
+    notes: Sequence[str],
+) -> Findings:
+    """Everything that the verb found.
+
+    Args:
+        printed: published figures of the scenario.
+        searched: kind of rule -> its best, reported on the episodes of its search.
+        played: name -> what it achieves on the test futures.
+        perturbed: differences from constant escapement where the parameters are off.
+        notes: further sentences.
+    """
+    strategies = strategy_values(printed, searched, played)
+    values: dict[str, Any] = {"strategies": strategies}
+    figures = {"strategies": _strategies_figure(strategies)}
+    if perturbed:
+        values["perturbed"] = perturbed_values(printed["perturbed"], perturbed)
+        figures["perturbed"] = _perturbed_figure(values["perturbed"])
+    return Findings(
+        values=values,
+        columns=COLUMNS,
+        rows=[[name.replace("_", " "), *strategy_texts(one)] for name, one in strategies.items()],
+        figures=figures,
+        notes=[
+            *notes,
+            "in print: mean (standard deviation of an episode) and share of episodes that reached the last year; "
+            "(a) the last year and its penalty are left out; (b) the best of a grid, reported on the 100 episodes of "
+            "its search; (c) both, as in print, with the range of 95 % of single searches; honest: whole episodes on "
+            "fresh futures; ± is the half-width of a 95 % interval",
+            "(b) and (c) are about grid searches: a learned policy is trained on other episodes than it is told on",
+            *_perturbed_notes(values.get("perturbed", ())),
+        ],
+    )
+
+
+def strategy_values(
+    printed: Mapping[str, Any], searched: Mapping[Any, SameEpisodes], played: Mapping[str, Fresh]
+) -> dict[str, dict[str, Any]]:
+    """Name -> the figures of a strategy, in print and ours; arguments as ``findings``."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, one in played.items():
+        found[name] = {"in_print": _in_print(printed, name), **_fresh_values(one)}
+        if name in searched:
+            found[name] |= _searched_values(searched[name])
+    taken = {counterpart(name) for name in played}
+    for name in LEARNED:
+        if name not in taken:
+            found[f"{name} in print"] = {"in_print": _in_print(printed, name)}
+    return found
+
+
+def counterpart(name: str) -> str | None:
+    """The published learned strategy that a learned policy stands beside, by the name of its method."""
+    if "smooth" in name:
+        return "ppo_smoothed"
+    return "ppo" if "ppo" in name else None
+
+
+def strategy_texts(values: Mapping[str, Any]) -> list[str]:
+    """The columns of a strategy after its name."""
+    in_print, both = values["in_print"], values.get("both")
+    return [
+        "" if in_print is None else f"{in_print['reward']:.2f} ({in_print['sd']:.2f})",
+        "" if in_print is None else f"{in_print['full_length']:.2f}",
+        _mean(values.get("last_year_left_out"), 2),
+        _mean(values.get("same_episodes"), 2),
+        "" if both is None else f"{both['mean']:.2f} ({both['from']:.2f} to {both['to']:.2f})",
+        _mean(values.get("reward"), 2),
+        _mean(values.get("survival"), 3),
+    ]
+
+
+def perturbed_values(printed: Sequence[Mapping[str, Any]], perturbed: Sequence[Difference]) -> list[dict[str, Any]]:
+    """One entry per noise: draws kept, and differences from constant escapement, in print and ours."""
+    return [
+        {
+            "noise": one.noise,
+            "kept": one.kept,
+            "in_print": {key: value for key, value in paper.items() if key != "noise"},
+            "differences": {
+                name: {**_interval(student(values), UNIT), "sd": float(values.std(ddof=1))}
+                for name, values in one.strategies.items()
+            },
+        }
+        for paper, one in zip(printed, perturbed, strict=True)
+    ]
+
+
+def _in_print(printed: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    """Published figures of a strategy; of a share of the best mortality, with the last year."""
+    strategies = printed["strategies"]
+    plain = name.removesuffix(" in print")
+    for known in (name, plain, counterpart(name)):
+        if known in strategies:
+            return {key: strategies[known][key] for key in ("reward", "sd", "full_length")}
+    for one in printed.get("shares", ()):
+        if plain == f"{one['share']:.2f} of constant_mortality":
+            return {key: one[key] for key in ("reward", "sd", "full_length")}
+    return None
+
+
+def _fresh_values(one: Fresh) -> dict[str, Any]:
+    return {
+        "last_year_left_out": {**_interval(one.cut, UNIT), "sd": one.sd},
+        "full_length": _interval(one.full_length, SHARE),
+        "reward": _interval(one.reward, UNIT),
+        "survival": _interval(one.survival, SHARE),
+    }
+
+
+def _searched_values(one: SameEpisodes) -> dict[str, Any]:
+    return {
+        "same_episodes": _interval(one.reward, UNIT),
+        "same_episodes_survival": _interval(one.survival, SHARE),
+        "both": {**_interval(one.cut, UNIT), "from": one.cut_range[0], "to": one.cut_range[1]},
+        "both_full_length": _interval(one.full_length, SHARE),
+    }
+
+
+def _interval(estimate: Estimate, unit: str) -> dict[str, Any]:
+    return {"mean": estimate.mean, "low": estimate.low, "high": estimate.high, "unit": unit}
+
+
+def _mean(figure: Mapping[str, Any] | None, digits: int) -> str:
+    if figure is None:
+        return ""
+    half = max(figure["high"] - figure["mean"], figure["mean"] - figure["low"])
+    return f"{figure['mean']:.{digits}f} ± {half:.{digits}f}"
+
+
+def _perturbed_notes(values: Sequence[Mapping[str, Any]]) -> list[str]:
+    found = []
+    for one in values:
+        ours = ", ".join(f"{name} {told['mean']:.2f} ({told['sd']:.2f})" for name, told in one["differences"].items())
+        paper = ", ".join(
+            f"{name} {one['in_print'][name]['difference']:.2f} ({one['in_print'][name]['sd']:.2f})" for name in LEARNED
+        )
+        found.append(
+            f"parameters off by {one['noise']:g}, reward above constant escapement, mean (sd) over draws: ours {ours}, "
+            f"{one['kept']} of {DRAWS} draws kept; in print {paper}, {one['in_print']['draws']} kept"
+        )
+    return found
+
+
+def _strategies_figure(strategies: Mapping[str, Mapping[str, Any]]) -> tuple[str, str, Any]:
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    kinds = (
+        ("in print", "in_print", _GREY, "x"),
+        ("(a) last year left out", "last_year_left_out", "#56B4E9", "circle"),
+        ("(b) tuned on the same 100", "same_episodes", "#CC79A7", "square"),
+        ("(c) both", "both", _RED, "diamond"),
+        ("honest", "reward", _BLUE, "circle"),
+    )
+    for title, key, colour, symbol in kinds:
+        points = [(name, one[key]) for name, one in strategies.items() if one.get(key) is not None]
+        means = [told["reward"] if key == "in_print" else told["mean"] for _, told in points]
+        halves = [
+            1.96 * told["sd"] / np.sqrt(100) if key == "in_print" else told["high"] - told["mean"] for _, told in points
+        ]
+        figure.add_scatter(
+            x=means,
+            y=[name.replace("_", " ") for name, _ in points],
+            mode="markers",
+            name=title,
+            marker={"color": colour, "symbol": symbol, "size": 9},
+            error_x={"array": halves, "thickness": 1.2, "width": 4},
+        )
+    figure.update_layout(
+        xaxis_title=f"mean reward of an episode [{UNIT}]",
+        yaxis={"autorange": "reversed"},
+        height=160 + 42 * len(strategies),
+        margin={"l": 10},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+    )
+    caption = (
+        "Mean rewards in print and ours, bars are 95 % intervals of the mean. The honest figure counts whole episodes "
+        "on futures that no search has seen; (a) to (c) do what the published evaluation did."
+    )
+    return "In print and ours", caption, figure
+
+
+def _perturbed_figure(values: Sequence[Mapping[str, Any]]) -> tuple[str, str, Any]:
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    noises = [one["noise"] for one in values]
+    lines = [
+        (f"{name.replace('_', ' ')} in print", [one["in_print"][name] for one in values], "difference", "dot")
+        for name in LEARNED
+    ]
+    lines += [
+        (name.replace("_", " "), [one["differences"][name] for one in values], "mean", "solid")
+        for name in values[0]["differences"]
+    ]
+    for place, (title, told, key, dash) in enumerate(lines):
+        figure.add_scatter(
+            x=[noise + 0.001 * place for noise in noises],
+            y=[one[key] for one in told],
+            error_y={"array": [one["sd"] for one in told], "thickness": 1, "width": 3},
+            mode="lines+markers",
+            line={"dash": dash},
+            name=title,
+        )
+    figure.update_layout(
+        xaxis_title="relative standard deviation of every parameter",
+        yaxis_title=f"reward above constant escapement [{UNIT}]",
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+    )
+    caption = (
+        "How far strategies stay ahead of constant escapement where the parameters are off; bars are standard "
+        "deviations over parameter draws. Dotted: in print. Strategies are those found for the true parameters."
+    )
+    return "Where the parameters are off", caption, figure
