@@ -76,8 +76,7 @@ def optimum(scenario: FisheriesScenario, *, stationary: bool) -> FunctionPolicy:
 
     def act(observation: Observation, rng: np.random.Generator) -> Array:
         year = observation["year"][:, 0]
-        stock = observation["stock"][:, 0]
-        return solved.mortality(np.full_like(year, middle) if stationary else year, stock)[:, None]
+        return solved.mortality(np.full_like(year, middle) if stationary else year, observation["stock"])
 
     return FunctionPolicy(act)
 

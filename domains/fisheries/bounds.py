@@ -4,12 +4,12 @@ import numpy as np
 
 from interlock.core.problem import Bound
 from interlock.domains.fisheries import dynamic_programming
+from interlock.domains.fisheries import dynamic_programming_one as one
+from interlock.domains.fisheries import dynamic_programming_web as web
+from interlock.domains.fisheries.dynamic_programming import solvable
 from interlock.domains.fisheries.scenario import FisheriesScenario, OneSpecies
 
-
-def solvable(scenario: FisheriesScenario) -> bool:
-    """Whether dynamic programming knows the scenario: one species, known parameters."""
-    return isinstance(scenario.model, OneSpecies) and scenario.uncertainty.sd == 0
+__all__ = ["bounds", "solvable"]
 
 
 def bounds(scenario: FisheriesScenario) -> dict[str, Bound]:
@@ -23,10 +23,17 @@ def bounds(scenario: FisheriesScenario) -> dict[str, Bound]:
             "dynamic_programming",
             "relaxation" if left_out else "exact",
             lambda split, count: np.array(dynamic_programming.solve(scenario).mean_value(scenario)),
-            f"expected value of the best decisions that see stock and year{without}: backward induction on a grid of "
-            f"{dynamic_programming.STOCKS} stocks",
+            f"expected value of the best decisions that see all stocks and the year{without}: backward induction on "
+            f"{_grid(scenario)}",
         )
     }
+
+
+def _grid(scenario: FisheriesScenario) -> str:
+    """What the value is computed on, and how far off it may be."""
+    if isinstance(scenario.model, OneSpecies):
+        return f"a grid of {one.STOCKS} stocks"
+    return f"a grid of {' x '.join(str(count) for count in web.POINTS)} stocks"
 
 
 def _left_out(scenario: FisheriesScenario) -> list[str]:
@@ -38,5 +45,6 @@ def _left_out(scenario: FisheriesScenario) -> list[str]:
         "the limit on changes": scenario.limits.max_change is not None,
         "the cost of effort": any(scenario.effort_costs or ()),
         "errors of the survey": scenario.observed.cv > 0,
+        "that a species is hidden": bool(scenario.observed.hidden),
     }
     return [what for what, holds in told.items() if holds]

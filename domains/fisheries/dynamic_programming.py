@@ -1,121 +1,102 @@
-r"""The optimum of one species whose parameters are known, by backward induction over the stock.
+"""The optimum of a fishery whose parameters are known: backward induction for one species and for food webs.
 
-With :math:`W_t(S)` the expected value of what follows when harvest leaves :math:`S` in year :math:`t` from 0,
-
-.. math::
-    W_t(S) &= E[V_{t+1}(N') 1\{N' > \ell\} - \tfrac{P}{t+1} 1\{N' \le \ell\}] \\
-    V_t(X) &= p X + \max_{0 \le S \le X} (W_t(S) - p S),
-
-so the maximum is a running one. Stocks are on a grid, :math:`V` is linear between its points, and the expectation over
-the normal noise is exact. (Equiprobable noise values instead cut off the tails in which stocks collapse: 401 of them
-put the value up to 0.03 too high.) Costs of effort and limits on decisions are left out: with them, the value is an
-upper bound.
+Decisions see every stock without error, and the year. Costs of effort and limits on decisions are left out, so that
+where a scenario has them the value is an upper bound. Solutions of food webs are kept in the user's cache.
 """
 
-from dataclasses import dataclass
-from functools import lru_cache
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
-from scipy.sparse import csr_array
-from scipy.special import ndtr, ndtri
 
+from interlock.domains.fisheries import dynamic_programming_one as one
+from interlock.domains.fisheries import dynamic_programming_web as web
+from interlock.domains.fisheries.dynamic_programming_cache import Kept
 from interlock.domains.fisheries.instances import fishery_of
 from interlock.domains.fisheries.model import Array
-from interlock.domains.fisheries.scenario import FisheriesScenario
+from interlock.domains.fisheries.scenario import FisheriesScenario, FoodWeb, OneSpecies
 
-HIGHEST = 2.2
-"""Largest stock of the grid, in carrying capacities; higher ones count as this one."""
-STOCKS = 2001
-"""Points of the grid."""
-NEGLIGIBLE = 1e-14
-"""Smaller chances are left out."""
-TINY = 1e-12
-"""Least standard deviation of a stock: one that is certain lies in its interval with chance 1."""
+IN_MEMORY = 3
+"""Solutions that a process keeps; one of a food web takes up to 100 MB."""
+PATIENCE = 2.0
+"""Seconds after which someone who did not ask for progress is told what takes so long."""
+TELL_EVERY = 15.0
+"""Seconds between such lines."""
+
+Progress = Callable[[int, int], None]
+
+_solved: "OrderedDict[tuple[object, ...], Optimum]" = OrderedDict()
 
 
-@dataclass(frozen=True, slots=True)
-class Optimum:
-    """Values and decisions on the grid.
-
-    Attributes:
-        stocks: ``(g,)``, evenly spaced from 0.
-        value: ``(g,)``, of a stock in year 0.
-        leave: ``(T, g)``, stock to leave.
-    """
-
-    stocks: Array
-    value: Array
-    leave: Array
+class Optimum(Protocol):
+    """The best decisions, and what they are worth."""
 
     def mean_value(self, scenario: FisheriesScenario) -> float:
-        """Expected value over the first stocks of a scenario, by their 401 equiprobable slices."""
-        slices = ndtri((np.arange(401) + 0.5) / 401)
-        first = np.maximum(scenario.initial[0] + scenario.initial_sd * slices, 0.0)
-        return float(np.interp(first, self.stocks, self.value).mean())
+        """Expected reward over the first stocks of a scenario."""
+        ...
 
     def mortality(self, year: Array, stock: Array) -> Array:
-        """Decisions ``(n,)`` for stocks ``(n,)`` in years from 0: those of the grid point at or below the stock."""
-        place = np.clip((stock / self.stocks[1]).astype(np.int64), 0, len(self.stocks) - 1)
-        leave = self.leave[year, place]
-        rest = leave >= self.stocks[place]
-        return np.where(rest, 0.0, 1.0 - np.divide(leave, stock, out=np.ones_like(stock), where=stock > 0))
+        """Decisions ``(n, h)`` for stocks ``(n, species)`` in years ``(n,)`` from 0."""
+        ...
 
 
-def transitions(parameters: Array, stocks: Array, collapse: float) -> tuple[csr_array, Array]:
-    """Where the stock goes from each grid point that harvest leaves, next year's stock being normal.
+def solvable(scenario: FisheriesScenario) -> bool:
+    """Whether dynamic programming knows the scenario: one species or a food web, with known parameters."""
+    return isinstance(scenario.model, OneSpecies | FoodWeb) and scenario.uncertainty.sd == 0
 
-    The expectation of a function that is linear between grid points is exact: on each interval, the chance of the
-    stock lying there and its mean there are known in closed form. Stocks above the grid count as its last point.
+
+def collapse_costs(scenario: FisheriesScenario, *, share: float = 1.0, flat: float = 0.0) -> Array:
+    """What a collapse costs in every year, ``(T,)``: a share of the scenario's penalty, and as much in each year."""
+    costs: Array = share * fishery_of(scenario).penalty / np.arange(1, scenario.horizon + 1) + flat
+    return costs
+
+
+def solve(
+    scenario: FisheriesScenario,
+    *,
+    costs: Array | None = None,
+    points: web.Grid | None = None,
+    progress: Progress | None = None,
+) -> Optimum:
+    """The optimum of a scenario, without costs of effort and limits on decisions.
 
     Args:
-        parameters: of the year, ``(5,)``.
-        stocks: evenly spaced from 0, ``(g,)``.
-        collapse: stock at or below which nothing follows.
-
-    Returns:
-        ``(g, g)`` weights of the grid points of next year's living stocks, and ``(g,)`` chances of a collapse.
+        scenario: the numbers; has to be ``solvable``.
+        costs: of a collapse in every year, ``(T,)``; default: the scenario's penalty.
+        points: of the axes of the grid of a food web; default: those of bounds and baselines.
+        progress: called with (years done, all). Without it, a long computation tells on stderr how far it is.
     """
-    r, k, beta, c, sigma = parameters
-    square = stocks * stocks
-    eaten = np.divide(beta * square, square + c * c, out=np.zeros_like(stocks), where=square > 0)
-    mean = stocks + r * stocks * (1.0 - stocks / k) - eaten
-    sd = np.maximum(sigma * stocks, TINY)
-    ends = np.maximum(stocks, collapse)
-    z = (ends - mean[:, None]) / sd[:, None]
-    below, density = ndtr(z), np.exp(-0.5 * z * z) / np.sqrt(2.0 * np.pi)
-    chance = np.diff(below, axis=1)
-    share = mean[:, None] * chance - sd[:, None] * np.diff(density, axis=1)
-    share = np.clip((share - stocks[:-1] * chance) / stocks[1], 0.0, chance)  # of the upper end of the interval
-    weights = np.zeros((len(stocks), len(stocks)))
-    weights[:, :-1] += chance - share
-    weights[:, 1:] += share
-    weights[:, -1] += 1.0 - below[:, -1]
-    weights[weights < NEGLIGIBLE] = 0.0
-    return csr_array(weights), ndtr((collapse - mean) / sd)
+    costs = collapse_costs(scenario) if costs is None else costs
+    points = points or web.POINTS
+    key = (scenario.with_changes(tuned=None, method=None).canonical_json(), costs.tobytes(), points)
+    if key not in _solved:
+        tell = progress or _teller(scenario.name)
+        if isinstance(scenario.model, OneSpecies):
+            _solved[key] = one.solve(scenario, costs, progress=tell)
+        else:
+            grid = web.web_of(scenario, points)
+            _solved[key] = web.solve(grid, costs, kept=Kept.of(grid, costs), progress=tell)
+        while len(_solved) > IN_MEMORY:
+            _solved.popitem(last=False)
+    _solved.move_to_end(key)
+    return _solved[key]
 
 
-def solve(scenario: FisheriesScenario, *, stocks: int = STOCKS) -> Optimum:
-    """The optimum of a scenario with one species, without costs of effort and limits on decisions."""
-    asked = scenario.with_changes(tuned=None, method=None).canonical_json()
-    return _solved(asked, stocks)
+def _teller(name: str) -> Progress:
+    """Tells on stderr, now and then, how far a long computation is."""
+    began = time.monotonic()
+    following = began + PATIENCE
 
+    def tell(done: int, total: int) -> None:
+        nonlocal following
+        now = time.monotonic()
+        if now >= following and done < total:
+            following = now + TELL_EVERY
+            left = (now - began) * (total - done) / done
+            text = f"{name}: dynamic programming, {done} of {total} years, about {left:.0f} s to go"
+            print(text, file=sys.stderr, flush=True)
 
-@lru_cache(maxsize=8)
-def _solved(scenario_json: str, stocks: int) -> Optimum:
-    scenario = FisheriesScenario.model_validate_json(scenario_json)
-    fishery, price = fishery_of(scenario), (scenario.prices or (1.0,))[0]
-    largest = fishery.table[:, 1].max()
-    points = np.linspace(0.0, HIGHEST * largest, stocks)
-    value = np.zeros(stocks)
-    leave = np.empty((scenario.horizon, stocks))
-    known: tuple[Array, csr_array, Array] | None = None
-    for t in reversed(range(scenario.horizon)):
-        if known is None or not np.array_equal(known[0], fishery.table[t]):
-            known = (fishery.table[t], *transitions(fishery.table[t], points, fishery.collapse))
-        _, weights, collapse = known
-        net = weights @ value - fishery.penalty / (t + 1) * collapse - price * points
-        best = np.maximum.accumulate(net)
-        # The last place at which the running maximum was reached: where two are equal, more stock is left.
-        leave[t] = points[np.maximum.accumulate(np.where(net >= best, np.arange(stocks), 0))]
-        value = price * points + best
-    return Optimum(points, value, leave)
+    return tell
