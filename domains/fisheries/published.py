@@ -9,7 +9,7 @@ repetitions of 100 episodes; the honest figure counts the whole episode on futur
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from interlock.core.evaluation.statistics import Estimate, clopper_pearson, stud
 from interlock.core.policy import Policy
 from interlock.core.problem import Findings
 from interlock.domains.fisheries.baselines import rule
-from interlock.domains.fisheries.perturbed import Difference, differences
+from interlock.domains.fisheries.published_perturbed import Difference, differences
 from interlock.domains.fisheries.rules import Kind, score
 from interlock.domains.fisheries.scenario import FisheriesScenario
 from interlock.domains.fisheries.tuning import grid, tuned
@@ -167,8 +167,8 @@ def same_episodes(
             points = points[np.argsort(-scores.reward)[: int(KEPT * len(points))]]
         progress(k + 1, repetitions)
     low, high = np.quantile(found[:, 2], [0.025, 0.975])
-    reward, survival, cut, full_length = (student(column) for column in found.T)
-    return SameEpisodes(reward, survival, cut, (float(low), float(high)), full_length)
+    reward, survival, left, full_length = (student(column) for column in found.T)
+    return SameEpisodes(reward, survival, left, (float(low), float(high)), full_length)
 
 
 def play(
@@ -196,10 +196,9 @@ def play(
         raise UsageError(f"{scenario.name}: no figures were published for it; they were for: {', '.join(known)}")
     printed = known[scenario.name]
     total = len(RULES) + 1
-    searched = {
-        kind: same_episodes(scenario, kind, progress=lambda done, of, place=place: progress(place + done / of, total))
-        for place, kind in enumerate(RULES)
-    }
+    searched = {}
+    for place, kind in enumerate(RULES):
+        searched[kind] = same_episodes(scenario, kind, progress=partial(_part, progress, place, total))
     played = {name: fresh(problem, policy) for name, policy in _players(problem, printed, policies).items()}
     perturbed: Sequence[Difference] = ()
     if "perturbed" in printed:
@@ -227,6 +226,10 @@ def _players(
             policy = rule(scenario, "constant_mortality", np.array(one["parameters"]))
             found[f"{one['share']:.2f} of constant_mortality in print"] = policy
     return found | {name: policy for name, policy in policies.items() if name not in found}
+
+
+def _part(progress: Callable[[float, float], None], place: int, total: int, done: int, of: int) -> None:
+    progress(place + done / of, total)
 
 
 def _share(values: Array) -> Estimate:

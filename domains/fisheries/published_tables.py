@@ -7,8 +7,8 @@ import numpy as np
 
 from interlock.core.evaluation.statistics import Estimate, student
 from interlock.core.problem import Findings
-from interlock.domains.fisheries.perturbed import DRAWS, Difference
 from interlock.domains.fisheries.published import SHARE, UNIT, Fresh, SameEpisodes
+from interlock.domains.fisheries.published_perturbed import DRAWS, Difference
 
 LEARNED = ("ppo", "ppo_smoothed")
 """Published strategies that were learned."""
