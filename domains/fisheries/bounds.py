@@ -3,17 +3,19 @@
 import numpy as np
 
 from interlock.core.problem import Bound
-from interlock.domains.fisheries import dynamic_programming
+from interlock.domains.fisheries import dynamic_programming, walleye_bounds
 from interlock.domains.fisheries import dynamic_programming_one as one
 from interlock.domains.fisheries import dynamic_programming_web as web
 from interlock.domains.fisheries.dynamic_programming import solvable
-from interlock.domains.fisheries.scenario import FisheriesScenario, OneSpecies
+from interlock.domains.fisheries.scenario import FisheriesScenario, OneSpecies, Walleye
 
 __all__ = ["bounds", "solvable"]
 
 
 def bounds(scenario: FisheriesScenario) -> dict[str, Bound]:
     """The bounds of a scenario; none where no optimum is known."""
+    if isinstance(scenario.model, Walleye):
+        return walleye_bounds.bounds(scenario)
     if not solvable(scenario):
         return {}
     left_out = _left_out(scenario)
