@@ -143,12 +143,6 @@ class NetworkPolicy:
         """
         if self.randomised:
             raise NotExportable("a randomised policy is not exported: single answers would not keep its limits")
-        try:
-            import onnx  # noqa: F401
-            import onnxscript  # noqa: F401
-        except ImportError as error:
-            raise MissingExtra("exporting a network", "export") from error
-        batch = torch.export.Dim("batch", min=1, max=65536)
         shapes: dict[str, list[int]] = self.description["input_shapes"]
         example = {name: torch.zeros(2, *shape) for name, shape in shapes.items()}
         if self.description["actions"]:
@@ -157,27 +151,59 @@ class NetworkPolicy:
         if self.network.memory:
             example |= {"memory": torch.zeros(2, self.network.memory), "start": torch.ones(2)}
             outputs.append("memory_next")
-        module = _Decision(self.network, list(example)).eval()
-        with warnings.catch_warnings(), quiet_exporter():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                module,
-                tuple(example.values()),
-                folder / "policy.onnx",
-                input_names=list(example),
-                output_names=outputs,
-                dynamic_shapes=(tuple({0: batch} for _ in example),),
-                opset_version=18,
-                dynamo=True,
-                external_data=False,
-                verbose=False,
-            )
+        export_graph(_Decision(self.network, list(example)), example, outputs, folder / "policy.onnx")
         return {
             "kind": "onnx",
             "encoder": self.description["encoder"],
             "file": "policy.onnx",
             "inputs": list(example),
         }
+
+
+def export_graph(module: nn.Module, example: Mapping[str, Tensor], outputs: Sequence[str], path: Path) -> None:
+    """Write a module as ONNX, for any number of rows.
+
+    Args:
+        module: takes its inputs in the order of ``example``.
+        example: two rows of each, by the names that the graph shall have.
+        outputs: their names.
+        path: of the file.
+
+    Raises:
+        MissingExtra: onnx or onnxscript is not installed.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("exporting a network", "export") from error
+    batch = torch.export.Dim("batch", min=1, max=65536)
+    with warnings.catch_warnings(), quiet_exporter():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _Positional(module).eval(),
+            tuple(example.values()),
+            path,
+            input_names=list(example),
+            output_names=list(outputs),
+            dynamic_shapes=(tuple({0: batch} for _ in example),),
+            opset_version=18,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+
+
+class _Positional(nn.Module):
+    """A module whose inputs have no names, so that all of them are described alike."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, *inputs: Tensor) -> Any:
+        """What the module gives."""
+        return self.module(*inputs)
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Which policy of a training leaves it: the best feasible one on the validation instances."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -8,8 +10,8 @@ from interlock.core.environment import Array
 from interlock.core.evaluation.evidence import measure_constraints
 from interlock.core.evaluation.protocol import play, split_seed
 from interlock.core.evaluation.statistics import resample_rows, student
-from interlock.core.network_policy import NetworkPolicy
-from interlock.core.problem import Problem
+from interlock.core.policy import Policy
+from interlock.core.problem import Constraint, Problem
 
 ROUNDING = 1e-9
 """Relative violation that is none."""
@@ -30,7 +32,28 @@ class Judged:
     excess: float
 
 
-class Selection:
+class Trainable(Policy, Protocol):
+    """A policy that is known by its weights.
+
+    Attributes:
+        last: the policy of the last update, beside one that was chosen earlier in training.
+    """
+
+    last: Self | None
+
+    def weights(self) -> dict[str, Array]:
+        """A copy of them."""
+        ...
+
+    def with_weights(self, weights: Mapping[str, Array]) -> Self:
+        """The same policy with others."""
+        ...
+
+
+P = TypeVar("P", bound=Trainable)
+
+
+class Selection(Generic[P]):
     """Keeps the weights that did best on the validation instances so far.
 
     Policies that are feasible as evidence means it come first, then those whose means are within all limits, both by
@@ -40,10 +63,19 @@ class Selection:
         problem: its validation instances judge.
         policy: what is trained; judging uses a copy, so that its memory and random numbers stay as they were.
         floor: smallest size of a limit that a violation is relative to.
+        constraints: what policies must keep, in the order of the problem's; without them those of the problem.
     """
 
-    def __init__(self, problem: Problem, policy: NetworkPolicy, floor: float = 1e-3):
+    def __init__(
+        self,
+        problem: Problem,
+        policy: P,
+        floor: float = 1e-3,
+        *,
+        constraints: Sequence[Constraint] | None = None,
+    ):
         self.problem, self.policy, self.floor = problem, policy, floor
+        self.constraints = problem.constraints if constraints is None else constraints
         self.sign = 1.0 if problem.objective.sense == "maximise" else -1.0
         self.best: Judged | None = None
         self.weights = policy.weights()
@@ -53,7 +85,7 @@ class Selection:
         judge = self.policy.with_weights(self.policy.weights())
         judge.seed(split_seed(self.problem, "validation"))
         outcomes = play(self.problem, judge, split="validation")
-        found = measure_constraints(self.problem.constraints, outcomes, resample_rows(len(outcomes.objective)))
+        found = measure_constraints(self.constraints, outcomes, resample_rows(len(outcomes.objective)))
         relative = [(each.mean - each.limit) / max(abs(each.limit), self.floor) for each in found.values()]
         excess = max(0.0, *relative) if relative else 0.0
         standing = 2 if all(each.satisfied for each in found.values()) else int(excess <= ROUNDING)
@@ -68,7 +100,7 @@ class Selection:
             **figures,
         }
 
-    def chosen(self) -> NetworkPolicy:
+    def chosen(self) -> P:
         """The best policy; its ``last`` is the policy of the last update, where that is another one."""
         now = self.policy.weights()
         if all(np.array_equal(now[name], self.weights[name]) for name in now):

@@ -1,41 +1,57 @@
-"""Network inputs of a fishery: stocks beside four capacities, last year's mortality, and the year if wanted."""
+"""Network inputs of a fishery: stocks, last year's mortality, and the year if wanted."""
 
 from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
-from interlock.core.environment import Array, Observation
 from interlock.core.policy import Encoder
 from interlock.domains.fisheries import walleye_rules
 from interlock.domains.fisheries.scenario import FisheriesScenario, Walleye
 
 FULL = 4.0
-"""Stock that counts as 1; larger ones are cut off."""
+"""Stock that counts as 1 in the published inputs; larger ones are cut off."""
+
+IN_UNITS = ("units", "units_time")
+"""Encoders whose first numbers are the seen stocks in stock units, as rules that count in stocks read them."""
 
 
-def encoders(scenario: FisheriesScenario) -> Mapping[str, Encoder]:
-    """``stock``: seen stocks as shares of ``FULL`` (and last year's mortality); ``stock_time``: also the year's share.
+def encoders(scenario: FisheriesScenario, xp: ModuleType = np) -> Mapping[str, Encoder]:
+    """Each gives ``vector`` in single precision: seen stocks, last year's mortality where changes of it are limited.
 
-    Biomass of walleye has no upper end, so it is mapped to -1 for none, 0 for that of an unfished stock, and 1 for all
-    there could be; their mean weight to -1 for none and 1 for a full-grown fish.
+    ``stock`` has stocks as shares of ``FULL``, as in Montealegre-Mora et al. (2023); ``units`` has them in stock units;
+    ``stock_time`` and ``units_time`` end with the year as a share of the horizon. The first is ``stock_time`` if the
+    scenario asks for it with ``observed.time``, else ``stock``.
 
-    Both give ``vector`` float32. The first is the one that the scenario asks for with ``observed.time``.
+    Biomass of walleye has no upper end, so ``stock`` maps it to -1 for none, 0 for that of an unfished stock, and 1 for
+    all there could be; their mean weight to -1 for none and 1 for a full-grown fish.
+
+    Args:
+        scenario: horizon and model.
+        xp: ``numpy`` or ``torch``: the same text serves decision and differentiation. Tensors keep their precision.
     """
-    walleye = isinstance(scenario.model, Walleye)
-    half = walleye_rules.unfished_biomass(scenario) if walleye else 0.0
+    half = walleye_rules.unfished_biomass(scenario) if isinstance(scenario.model, Walleye) else 0.0
 
-    def stock(observation: Observation) -> dict[str, Array]:
-        seen = observation["stock"]
-        parts = [2.0 * seen / (seen + half) - 1.0] if walleye else [np.clip(seen / FULL, 0.0, 1.0)]
+    def shares(seen: Any) -> Any:
+        return 2.0 * seen / (seen + half) - 1.0 if half else xp.clip(seen / FULL, 0.0, 1.0)
+
+    def vector(observation: Mapping[str, Any], *, units: bool, time: bool) -> dict[str, Any]:
+        parts = [observation["stock"] if units else shares(observation["stock"])]
         if "mean_weight" in observation:
-            parts.append(np.clip(2.0 * observation["mean_weight"] - 1.0, -1.0, 1.0))
+            parts.append(xp.clip(2.0 * observation["mean_weight"] - 1.0, -1.0, 1.0))
         if "last_mortality" in observation:
             parts.append(observation["last_mortality"])
-        return {"vector": np.hstack(parts).astype(np.float32)}
+        if time:
+            parts.append(observation["year"] / scenario.horizon)
+        joined = xp.hstack(parts)
+        return {"vector": joined.astype(np.float32) if xp is np else joined}
 
-    def stock_time(observation: Observation) -> dict[str, Array]:
-        share = (observation["year"] / scenario.horizon).astype(np.float32)
-        return {"vector": np.hstack([stock(observation)["vector"], share])}
-
-    known = {"stock": stock, "stock_time": stock_time}
-    return dict(reversed(known.items())) if scenario.observed.time else known
+    known: dict[str, Encoder] = {
+        "stock": lambda view: vector(view, units=False, time=False),
+        "stock_time": lambda view: vector(view, units=False, time=True),
+        "units": lambda view: vector(view, units=True, time=False),
+        "units_time": lambda view: vector(view, units=True, time=True),
+    }
+    first = ("stock_time", "stock") if scenario.observed.time else ("stock", "stock_time")
+    return {name: known[name] for name in (*first, *IN_UNITS)}

@@ -2,16 +2,21 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from interlock.core.decision import DecisionContract
 from interlock.core.environment import BatchEnvironment, Split
 from interlock.core.errors import UsageError
 from interlock.core.policy import Encoder, Policy
 from interlock.core.problem import Bound, Constraint, Figure, Metric, Objective
-from interlock.domains.fisheries import baselines, bounds, decision, encoders, walleye_environment
+from interlock.domains.fisheries import baselines, bounds, decision, encoders, figures, walleye_environment
 from interlock.domains.fisheries.environment import FisheriesEnvironment, metrics
 from interlock.domains.fisheries.scenario import FisheriesScenario, Walleye
 from interlock.domains.fisheries.walleye_environment import WalleyeEnvironment
+
+if TYPE_CHECKING:
+    from interlock.core.pathwise.contract import DifferentiableSimulator
+    from interlock.core.pathwise.forms import Form
 
 
 class FisheriesProblem:
@@ -46,16 +51,28 @@ class FisheriesProblem:
         return walleye_environment.metrics(self.scenario) if self.ages else metrics(self.scenario)
 
     def encoders(self) -> Mapping[str, Encoder]:
-        """``stock`` and ``stock_time``."""
+        """Stocks as shares of a large one or in stock units, each without and with the year."""
         return encoders.encoders(self.scenario)
+
+    def simulator(self) -> "DifferentiableSimulator":
+        """The dynamics in torch, for pathwise training."""
+        from interlock.domains.fisheries.differentiable import FisheriesSimulator
+
+        return FisheriesSimulator(self.scenario)
+
+    def rule_forms(self) -> Mapping[str, "Form"]:
+        """``mortality`` and ``escapement``."""
+        from interlock.domains.fisheries.differentiable import rule_forms
+
+        return rule_forms(self.scenario)
 
     def decision(self) -> DecisionContract:
         """Request, checks and answer of an exported policy."""
         return decision.build(self.scenario)
 
     def figures(self) -> Mapping[str, Figure]:
-        """The pictures of the report, beside those of every domain: none."""
-        return {}
+        """The pictures of the report, beside those of every domain."""
+        return figures.figures(self)
 
 
 def constraints(scenario: FisheriesScenario) -> tuple[Constraint, ...]:

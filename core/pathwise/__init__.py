@@ -1,0 +1,1 @@
+"""Policies trained by the exact gradient of a differentiable simulator, with multipliers for limits."""
