@@ -1,11 +1,14 @@
 """Tables of the README files, made from the recorded results: ``python -m interlock.scenarios.tables [--check]``.
 
 Between ``<!-- table:NAME -->`` and ``<!-- /table -->`` stands what this module wrote. Table ``domains`` is the overview
-of the main README; ``acceptance`` in a domain's README holds its rows.
+of the main README; ``acceptance`` in a domain's README holds its rows. Further tables of a domain come from files
+``*_results.json`` beside its README, which benchmarks write: an object with ``command``, ``version``, ``date`` and, in
+``tables``, name -> ``{"columns": [...], "rows": [[...]]}`` of texts.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from functools import partial
@@ -78,13 +81,31 @@ def acceptance_table(folder: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def recorded_tables(folder: Path) -> dict[str, str]:
+    """Name -> table, from the recorded files of a domain beside ``results.json``."""
+    found = {}
+    for file in sorted(folder.glob("*_results.json")):
+        recorded = json.loads(file.read_text(encoding="utf-8"))
+        for name, table in recorded["tables"].items():
+            lines = [table["columns"], ["---"] * len(table["columns"]), *table["rows"]]
+            text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+            found[name] = f"{text}\n`{recorded['command']}`, {recorded['version']}, {recorded['date']}\n"
+    return found
+
+
 def _block(file: Path, root: Path, match: re.Match[str]) -> str:
     """A table between its marks."""
     opening, name, closing = match.groups()
-    if name not in ("domains", "acceptance"):
-        raise ValueError(f"{file}: there is no table {name!r}; there are: domains, acceptance")
-    table: str = domains_table(root) if name == "domains" else acceptance_table(file.parent)
-    return opening + table + closing
+    if name == "domains":
+        return opening + domains_table(root) + closing
+    if name == "acceptance":
+        return opening + acceptance_table(file.parent) + closing
+    further = recorded_tables(file.parent)
+    if name not in further:
+        raise ValueError(
+            f"{file}: there is no table {name!r}; there are: {', '.join(('domains', 'acceptance', *further))}"
+        )
+    return opening + further[name] + closing
 
 
 def _headline(folder: Path) -> str:

@@ -196,6 +196,21 @@ def test_tables_are_made_from_the_results(checkout: Path, capsys: pytest.Capture
     assert tables.main(["--check"]) == 0
 
 
+def test_further_tables_come_from_recorded_files(checkout: Path):
+    folder = checkout / "domains" / "bin_packing"
+    table = {"columns": ["rule", "mean [%]"], "rows": [["`a`", "61.2"], ["`b`", ""]]}
+    recorded = {"command": "python b.py --record", "version": "0.1.0", "date": "2026-01-02", "tables": {"peers": table}}
+    (folder / "peers_results.json").write_text(json.dumps(recorded))
+    (folder / "README.md").write_text("before\n<!-- table:peers -->\nold\n<!-- /table -->\nafter\n")
+    assert tables.rendered(checkout)[folder / "README.md"] == (
+        "before\n<!-- table:peers -->\n| rule | mean [%] |\n| --- | --- |\n| `a` | 61.2 |\n| `b` |  |\n\n"
+        "`python b.py --record`, 0.1.0, 2026-01-02\n<!-- /table -->\nafter\n"
+    )
+    (folder / "README.md").write_text("<!-- table:pears -->\n<!-- /table -->\n")
+    with pytest.raises(ValueError, match="no table 'pears'; there are: domains, acceptance, peers"):
+        tables.rendered(checkout)
+
+
 def test_an_unknown_table_is_an_error(checkout: Path):
     (checkout / "README.md").write_text("<!-- table:nothing -->\n<!-- /table -->\n")
     with pytest.raises(ValueError, match="there is no table 'nothing'"):
