@@ -132,9 +132,9 @@ def test_the_search_tells_the_last_year_apart_as_the_environment_does(kind, scen
 def test_each_search_is_told_on_its_own_episodes(kind, scenarios):
     scenario = getattr(scenarios, kind)(horizon=200 if kind == "one" else 15)
     caught, seed = len(scenario.harvested), published.FIRST_SEED
-    found = published.same_episodes(scenario, "constant_escapement", repetitions=4)
-    points = grid("constant_escapement", caught)
-    searches = [rules.score(scenario, "constant_escapement", points, futures=100, seed=seed + k) for k in range(4)]
+    found = published.same_episodes(scenario, "constant_mortality", repetitions=4)
+    points = grid("constant_mortality", caught)
+    searches = [rules.score(scenario, "constant_mortality", points, futures=100, seed=seed + k) for k in range(4)]
     bests = [one.reward.max() for one in searches]
     cuts = [(one.reward - one.last_year).max() for one in searches]
     assert found.reward.mean == pytest.approx(mean(bests)), "what is dropped after the first search is never the best"
