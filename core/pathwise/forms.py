@@ -52,17 +52,18 @@ def box_form(space: spaces.Space[Any]) -> Form:
 
 
 def choose_form(problem: Any, space: spaces.Space[Any], name: str | None, encoder: str) -> tuple[str, Form]:
-    """A form by name, or the problem's first; every problem has ``box``.
+    """A form by name, or the problem's first that can read the encoder; every problem has ``box``.
 
     Raises:
         UsageError: there is no form of that name, or it cannot read what the encoder gives.
     """
     own: Mapping[str, Form] = problem.rule_forms() if hasattr(problem, "rule_forms") else {}
-    chosen = next(iter(own), "box") if name is None else name
+    readable = [known for known, form in own.items() if not form.encoders or encoder in form.encoders]
+    chosen = next(iter(readable), "box") if name is None else name
     if chosen not in (*own, "box"):
         raise UsageError(f"no form of the rule {chosen!r}; this problem has {', '.join([*own, 'box'])}")
     form = own[chosen] if chosen in own else box_form(space)
-    if form.encoders and encoder not in form.encoders:
-        readable = ", ".join(form.encoders)
-        raise UsageError(f"the form {chosen!r} reads what the encoders {readable} give; the encoder is {encoder!r}")
+    if chosen in own and chosen not in readable:
+        given = ", ".join(form.encoders)
+        raise UsageError(f"the form {chosen!r} reads what the encoders {given} give; the encoder is {encoder!r}")
     return chosen, form

@@ -30,7 +30,7 @@ START = 0.1
 """Mortality of an untrained network."""
 
 LEFT = 0.8
-"""Escapement of an untrained network, in first stocks."""
+"""Escapement of an untrained network, in initial stocks."""
 
 Grow = Callable[[int, Tensor], Tensor]
 """``(year, stocks that harvest left (n, species)) -> next year's stocks``."""
@@ -228,8 +228,8 @@ GROWTH: Mapping[str, Callable[[Fishery, Tensor, Tensor], Grow]] = {"one_species"
 def rule_forms(scenario: FisheriesScenario) -> Mapping[str, Form]:
     """Forms of a control rule, the usual one first.
 
-    ``mortality`` is ``clip(START + output / 2, 0, 1)``. ``escapement`` leaves ``S_i(N)`` of a stock ``N_i``:
-    ``clip(1 - S_i / N_i, 0, 1)``, where the network gives ``S_i``, in the first stocks of an episode, from ``LEFT`` on.
+    ``escapement`` leaves ``S_i(N)`` of a stock ``N_i``, the mortality being ``clip(1 - S_i / N_i, 0, 1)``: the network
+    gives ``S_i`` in initial stocks, from ``LEFT`` on. ``mortality`` is ``clip(START + output / 2, 0, 1)``.
     """
     seen = [name for name in scenario.model.species if name not in scenario.observed.hidden]
     columns = [seen.index(name) for name in scenario.harvested]
@@ -243,4 +243,4 @@ def rule_forms(scenario: FisheriesScenario) -> Mapping[str, Form]:
         stock = vector[:, columns].clamp(min=1e-6)
         return clipped(1.0 - usual.to(output.dtype) * (LEFT + output) / stock, 0.0, 1.0)
 
-    return {"mortality": Form(mortality), "escapement": Form(escapement, encoders.IN_UNITS)}
+    return {"escapement": Form(escapement, encoders.IN_UNITS), "mortality": Form(mortality)}
