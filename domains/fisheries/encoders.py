@@ -13,6 +13,9 @@ from interlock.domains.fisheries.scenario import FisheriesScenario, Walleye
 FULL = 4.0
 """Stock that counts as 1 in the published inputs; larger ones are cut off."""
 
+LEAST = 0.02
+"""Stock below which logarithms of stocks are cut off; a species has collapsed before."""
+
 IN_UNITS = ("units", "units_time")
 """Encoders whose first numbers are the seen stocks in stock units, as rules that count in stocks read them."""
 
@@ -20,9 +23,10 @@ IN_UNITS = ("units", "units_time")
 def encoders(scenario: FisheriesScenario, xp: ModuleType = np) -> Mapping[str, Encoder]:
     """Each gives ``vector`` in single precision: seen stocks, last year's mortality where changes of it are limited.
 
-    ``stock`` has stocks as shares of ``FULL``, as in Montealegre-Mora et al. (2023); ``units`` has them in stock units;
-    ``stock_time`` and ``units_time`` end with the year as a share of the horizon. The first is ``stock_time`` if the
-    scenario asks for it with ``observed.time``, else ``stock``.
+    ``stock`` has stocks as shares of ``FULL``, as in Montealegre-Mora et al. (2023); ``units`` has them in stock units,
+    ``logs`` their logarithms as well, which learn faster; ``stock_time``, ``units_time`` and ``logs_time`` end with the
+    year as a share of the horizon. The first is ``stock_time`` if the scenario asks for it with ``observed.time``, else
+    ``stock``.
 
     Biomass of walleye has no upper end, so ``stock`` maps it to -1 for none, 0 for that of an unfished stock, and 1 for
     all there could be; their mean weight to -1 for none and 1 for a full-grown fish.
@@ -36,8 +40,10 @@ def encoders(scenario: FisheriesScenario, xp: ModuleType = np) -> Mapping[str, E
     def shares(seen: Any) -> Any:
         return 2.0 * seen / (seen + half) - 1.0 if half else xp.clip(seen / FULL, 0.0, 1.0)
 
-    def vector(observation: Mapping[str, Any], *, units: bool, time: bool) -> dict[str, Any]:
+    def vector(observation: Mapping[str, Any], *, units: bool, time: bool, logs: bool = False) -> dict[str, Any]:
         parts = [observation["stock"] if units else shares(observation["stock"])]
+        if logs:
+            parts.append(xp.log(xp.clip(observation["stock"], LEAST, None)))
         if "mean_weight" in observation:
             parts.append(xp.clip(2.0 * observation["mean_weight"] - 1.0, -1.0, 1.0))
         if "last_mortality" in observation:
@@ -52,6 +58,8 @@ def encoders(scenario: FisheriesScenario, xp: ModuleType = np) -> Mapping[str, E
         "stock_time": lambda view: vector(view, units=False, time=True),
         "units": lambda view: vector(view, units=True, time=False),
         "units_time": lambda view: vector(view, units=True, time=True),
+        "logs": lambda view: vector(view, units=True, time=False, logs=True),
+        "logs_time": lambda view: vector(view, units=True, time=True, logs=True),
     }
     first = ("stock_time", "stock") if scenario.observed.time else ("stock", "stock_time")
-    return {name: known[name] for name in (*first, *IN_UNITS)}
+    return {name: known[name] for name in (*first, *IN_UNITS, "logs", "logs_time")}
