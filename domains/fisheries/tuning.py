@@ -1,5 +1,6 @@
 """The best parameters of the rules, found on training futures of a seed of their own; the verb ``tune`` shows them."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import product
@@ -7,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from interlock.core.errors import MissingExtra
 from interlock.core.problem import Findings
+from interlock.domains.fisheries import walleye_rules
 from interlock.domains.fisheries.model import Array
 from interlock.domains.fisheries.rules import KINDS, Kind, Scores, score
-from interlock.domains.fisheries.scenario import FisheriesScenario, Tuned
+from interlock.domains.fisheries.scenario import FisheriesScenario, Tuned, Walleye
 
 if TYPE_CHECKING:
     from interlock.core.policy import Policy
@@ -32,6 +35,12 @@ GRIDS: Mapping[str, dict[int, tuple[float, int]]] = {
 """Largest value and number of values of an axis, by harvested species; the smallest value is 0."""
 
 _RAMP_FUTURES, _RAMP_POPULATION, _RAMP_GENERATIONS = 500, 40, 40
+
+CALLS, WALLEYE_FUTURES = 70, 250
+"""Of a Bayesian search: rules that it tries, and the futures that each of them plays."""
+
+LARGEST_BIOMASS = 2.0
+"""Of the stocks at which a rule for walleye changes, in unfished ones."""
 
 
 def grid(kind: str, caught: int) -> Array:
@@ -90,7 +99,8 @@ def tune(
     """The best parameters of every rule.
 
     Mortality and escapement by ``search``, the three parameters of the precautionary rule by differential evolution
-    (Storn, Price 1997).
+    (Storn, Price 1997). Of walleye, whose episodes are long, all by ``bayesian_search``: in three dimensions it finds
+    with 70 rules what differential evolution finds with hundreds; in the six of two harvested species it does not.
 
     Args:
         scenario: the numbers.
@@ -98,6 +108,8 @@ def tune(
         progress: called with (searches done, all).
     """
     tell = progress or (lambda done, total: None)
+    if isinstance(scenario.model, Walleye):
+        return _tune_walleye(scenario, seed, tell)
     tell(0, 3)
     mortality, safe = search(scenario, "constant_mortality", seed=seed)
     tell(1, 3)
@@ -112,6 +124,85 @@ def tune(
         constant_escapement=_rounded(escapement[:, 0]),
         precautionary=tuple(_triple(row) for row in ramp),
     )
+
+
+def bayesian_search(loss: Callable[[Array], float], dimensions: int, *, calls: int = CALLS, seed: int) -> Array:
+    """The place ``(dimensions,)`` in the unit cube with the smallest loss among those that a Gaussian process asks for.
+
+    Args:
+        loss: of a place ``(dimensions,)``; the same place has the same loss.
+        dimensions: of the cube.
+        calls: places that are tried; the first 10 are random.
+        seed: of the search.
+
+    Raises:
+        MissingExtra: optuna, or torch, which its Gaussian process needs, is not installed.
+    """
+    try:
+        import optuna
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("a Bayesian search", "tuning") from error
+    names = [f"x{place}" for place in range(dimensions)]
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = optuna.samplers.GPSampler(seed=seed, deterministic_objective=True)
+        study = optuna.create_study(sampler=sampler)
+        study.optimize(
+            lambda trial: loss(np.array([trial.suggest_float(name, 0.0, 1.0) for name in names])), n_trials=calls
+        )
+    finally:
+        optuna.logging.set_verbosity(level)
+    return np.array([study.best_params[name] for name in names])
+
+
+def walleye_parameters(scenario: FisheriesScenario, kind: Kind, place: Array) -> Array:
+    """Parameters ``(1, k)`` of a rule for walleye at a place in the unit cube: squares, as small ones matter most."""
+    largest = LARGEST_BIOMASS * walleye_rules.unfished_biomass(scenario)
+    share = place**2
+    if kind == "constant_mortality":
+        return share[None]
+    if kind == "constant_escapement":
+        return largest * share[None]
+    closed, width, most = share
+    return np.array([[largest * closed, largest * (closed + width), most]])
+
+
+def _tune_walleye(scenario: FisheriesScenario, seed: int, tell: Callable[[int, int], None]) -> Tuned:
+    def best(kind: Kind) -> Array:
+        def loss(place: Array) -> float:
+            rule = walleye_parameters(scenario, kind, place)[None]
+            return -float(walleye_rules.score(scenario, kind, rule, futures=WALLEYE_FUTURES, seed=seed).reward[0])
+
+        return walleye_parameters(scenario, kind, bayesian_search(loss, KINDS[kind], seed=seed))
+
+    tell(0, 3)
+    mortality = best("constant_mortality")[:, 0]
+    tell(1, 3)
+    escapement = best("constant_escapement")[:, 0]
+    tell(2, 3)
+    ramp = best("precautionary")
+    tell(3, 3)
+    return Tuned(
+        numbers=scenario.numbers(),
+        constant_mortality=_rounded(mortality),
+        constant_mortality_safe=_rounded(mortality if scenario.low_years is None else _safe_rate(scenario, seed)),
+        constant_escapement=_rounded(escapement),
+        precautionary=(_triple(ramp[0]),),
+    )
+
+
+def _safe_rate(scenario: FisheriesScenario, seed: int) -> Array:
+    """The best rate ``(1,)`` of a grid that keeps the limit on low years, or the one with the fewest."""
+    points = grid("constant_mortality", 1)
+    found = walleye_rules.score(scenario, "constant_mortality", points, futures=WALLEYE_FUTURES, seed=seed)
+    within = found.low_years <= (scenario.low_years or 0.0)
+    place = np.argmax(np.where(within, found.reward, -np.inf)) if within.any() else np.argmin(found.low_years)
+    rate: Array = points[int(place), :, 0]
+    return rate
 
 
 def tuned(scenario: FisheriesScenario) -> Tuned:
