@@ -15,6 +15,10 @@ DOMAIN = DomainInfo(
             "find the parameters of the rules anew, on training instances, as scenario files hold them",
             "interlock.domains.fisheries.tuning:play",
         ),
+        "sustainability": Study(
+            "what policies leave in the water, who gains and who loses, and whether it holds if the model is wrong",
+            "interlock.domains.fisheries.sustainability:play",
+        ),
         "published": Study(
             "published figures beside ours, and what the published protocol did to them",
             "interlock.domains.fisheries.published:play",

@@ -9,7 +9,7 @@ import numpy as np
 
 from interlock.core.environment import Array
 from interlock.core.evaluation.statistics import wilson
-from interlock.domains.fisheries.figures_style import DANGER, GUIDE, finish, looks, thin, words
+from interlock.domains.fisheries.figures_style import DANGER, GUIDE, finish, looks_of, thin, words
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure as PlotlyFigure
@@ -29,7 +29,7 @@ def draw_frontier(scenario: FisheriesScenario, policies: Mapping[str, Policy], e
     """Mean reward against survival, one mark with both intervals per method."""
     from plotly import graph_objects as go
 
-    figure, look = go.Figure(), looks(evidence)
+    figure, look = go.Figure(), looks_of(evidence)
     best = max(policy.objective.mean for policy in evidence.policies.values())
     far, lowest, least = [], 1.0, best
     for name, policy in evidence.policies.items():
@@ -91,7 +91,7 @@ def draw_rewards(evidence: Evidence) -> PlotlyFigure:
     """Violins of the reward of an episode, the best-ranked method on top."""
     from plotly import graph_objects as go
 
-    figure, look = go.Figure(), looks(evidence)
+    figure, look = go.Figure(), looks_of(evidence)
     for name in reversed(evidence.policies):
         values = evidence.outcomes[name].objective
         figure.add_trace(

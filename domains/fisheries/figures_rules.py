@@ -17,7 +17,7 @@ from interlock.domains.fisheries.figures_style import (
     chosen,
     finish,
     line,
-    looks,
+    looks_of,
     panels,
     units,
     words,
@@ -90,7 +90,7 @@ def draw_rule(
 ) -> PlotlyFigure:
     """One species: the mortality that every policy sets for a stock."""
     factor, unit = units(scenario)
-    look, grid, year = looks(evidence), axis(scenario), scenario.horizon // 2
+    look, grid, year = looks_of(evidence), axis(scenario), scenario.horizon // 2
     names = chosen(policies, evidence, RULES)
     where = visited(replay(policies[names[0]], evidence))
     figure, (place,) = panels([""], 1)
@@ -181,6 +181,7 @@ def _slice(
     grid = axis(scenario)[1:]
     words_of_level = ("lowest", "low", "middle", "high", "highest")
     for level, (colour, word) in enumerate(zip(LEVELS, words_of_level, strict=True)):
+        width = 5.5 - level  # so that lines on top of each other are all seen
         stocks = np.tile(where.middle, (len(grid), 1))
         stocks[:, own] = grid
         held = where.low[other] + level / (len(LEVELS) - 1) * (where.high[other] - where.low[other])
@@ -188,7 +189,7 @@ def _slice(
         mortality = asked(scenario, policy, stocks, year)[:, which[0]]
         figure.add_trace(
             line(
-                factor[own] * grid, mortality, colour, "solid", word, showlegend=legend,
+                factor[own] * grid, mortality, colour, "solid", word, showlegend=legend, line={"width": width},
                 hovertemplate=f"{which[1]} = {factor[other] * held:.3g}: mortality %{{y:.3f}}<extra></extra>",
             ),
             **place,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -60,14 +61,22 @@ SPECIES = (("#332288", "solid"), ("#B8860B", "dash"), ("#AA2255", "dot"))
 """Colour and dash of each species."""
 
 
-def looks(evidence: Evidence) -> dict[str, Look]:
-    """The look of every policy of an evidence."""
+def looks(learned: Mapping[str, bool]) -> dict[str, Look]:
+    """The look of every policy.
+
+    Args:
+        learned: by name, whether it is a policy under test rather than a rule.
+    """
     found: dict[str, Look] = {}
-    learned = iter(_LEARNED * len(evidence.policies))
-    others = iter(_OTHERS * len(evidence.policies))
-    for name, policy in evidence.policies.items():
-        found[name] = next(learned) if policy.learned else _RULES.get(name) or next(others)
+    tested, others = cycle(_LEARNED), cycle(_OTHERS)
+    for name in sorted(learned):  # the same in every picture and every order
+        found[name] = next(tested) if learned[name] else _RULES.get(name) or next(others)
     return found
+
+
+def looks_of(evidence: Evidence) -> dict[str, Look]:
+    """The look of every policy of an evidence."""
+    return looks({name: policy.learned for name, policy in evidence.policies.items()})
 
 
 def chosen(policies: Mapping[str, Policy], evidence: Evidence, most: int) -> list[str]:

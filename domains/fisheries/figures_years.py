@@ -17,7 +17,7 @@ from interlock.domains.fisheries.figures_style import (
     chosen,
     finish,
     line,
-    looks,
+    looks_of,
     panels,
     thin,
     units,
@@ -96,7 +96,7 @@ def draw_catches(
 ) -> PlotlyFigure:
     """Catch above, mortality below, one column per harvested species, one colour per policy."""
     factor, unit = units(scenario)
-    names, look, caught = chosen(policies, evidence, 3), looks(evidence), scenario.harvested
+    names, look, caught = chosen(policies, evidence, 3), looks_of(evidence), scenario.harvested
     titles = [f"catch of {species}" for species in caught] + [f"mortality of {species}" for species in caught]
     figure, places = panels(titles, len(caught), shared_xaxes=True, vertical_spacing=0.1)
     x = np.arange(1, scenario.horizon + 1)
@@ -139,7 +139,7 @@ def draw_kobe(
     """
     from plotly import graph_objects as go
 
-    look, names = looks(evidence), chosen(policies, evidence, 6)
+    look, names = looks_of(evidence), chosen(policies, evidence, 6)
     reference_rule = [name for name in names if name == evidence.reference_heuristic]
     names = list(dict.fromkeys([names[0], *reference_rule, *names]))[:2]
     titles = [f"<b>{words(name)}</b>, {species}" for name in names for species in scenario.harvested]
