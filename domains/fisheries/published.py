@@ -171,6 +171,58 @@ def same_episodes(
     return SameEpisodes(reward, survival, left, (float(low), float(high)), full_length)
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Everything about one scenario.
+
+    Attributes:
+        printed: its published figures.
+        searched: rule -> its best, reported on the episodes of its search.
+        played: name -> what it achieves on the test futures.
+        perturbed: differences from constant escapement where the parameters are off; empty if none were published.
+    """
+
+    printed: Mapping[str, Any]
+    searched: Mapping[Kind, SameEpisodes]
+    played: Mapping[str, Fresh]
+    perturbed: Sequence[Difference]
+
+
+def measure(
+    problem: "FisheriesProblem",
+    policies: Mapping[str, Policy],
+    seed: int,
+    progress: Callable[[float, float], None],
+) -> Measured:
+    """Search rules as the published protocol did, and play rules and policies on fresh futures.
+
+    Args:
+        problem: of a scenario that figures were published for.
+        policies: by name; those that are no baselines also meet parameters that are off.
+        seed: of parameter draws.
+        progress: takes ``(done, total)``.
+
+    Raises:
+        UsageError: nothing was published for the scenario.
+    """
+    scenario, known = problem.scenario, figures_in_print()["scenarios"]
+    if scenario.name not in known:
+        raise UsageError(f"{scenario.name}: no figures were published for it; they were for: {', '.join(known)}")
+    printed = known[scenario.name]
+    total = len(RULES) + 2
+    searched = {}
+    for place, kind in enumerate(RULES):
+        searched[kind] = same_episodes(scenario, kind, progress=partial(_part, progress, place, total))
+    played = {name: fresh(problem, policy) for name, policy in _players(problem, printed, policies).items()}
+    progress(total - 1, total)
+    perturbed: Sequence[Difference] = ()
+    if "perturbed" in printed:
+        learned = {name: policy for name, policy in policies.items() if name not in problem.baselines()}
+        perturbed = differences(scenario, learned, [one["noise"] for one in printed["perturbed"]], seed=seed)
+    progress(total, total)
+    return Measured(printed, searched, played, perturbed)
+
+
 def play(
     problem: "FisheriesProblem",
     policies: Mapping[str, Policy],
@@ -191,24 +243,11 @@ def play(
     from interlock.domains.fisheries.published_tables import findings
 
     scenario = problem.scenario
-    known = figures_in_print()["scenarios"]
-    if scenario.name not in known:
-        raise UsageError(f"{scenario.name}: no figures were published for it; they were for: {', '.join(known)}")
-    printed = known[scenario.name]
-    total = len(RULES) + 1
-    searched = {}
-    for place, kind in enumerate(RULES):
-        searched[kind] = same_episodes(scenario, kind, progress=partial(_part, progress, place, total))
-    played = {name: fresh(problem, policy) for name, policy in _players(problem, printed, policies).items()}
-    perturbed: Sequence[Difference] = ()
-    if "perturbed" in printed:
-        learned = {name: policy for name, policy in policies.items() if name not in problem.baselines()}
-        perturbed = differences(scenario, learned, [one["noise"] for one in printed["perturbed"]], seed=seed)
-    progress(total, total)
+    measured = measure(problem, policies, seed, progress)
     notes = [f"in print: {figures_in_print()['source']}, {figures_in_print()['episodes']} episodes"]
     if scenario.tuned is None or scenario.tuned.numbers != scenario.numbers():
         notes.append(f"numbers of {scenario.name} were changed: the published figures are of others")
-    return findings(printed, searched, played, perturbed, notes)
+    return findings(measured, notes)
 
 
 def _players(

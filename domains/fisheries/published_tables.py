@@ -7,8 +7,8 @@ import numpy as np
 
 from interlock.core.evaluation.statistics import Estimate, student
 from interlock.core.problem import Findings
-from interlock.domains.fisheries.published import SHARE, UNIT, Fresh, SameEpisodes
-from interlock.domains.fisheries.published_perturbed import DRAWS, Difference
+from interlock.domains.fisheries.published import SHARE, UNIT, Fresh, Measured, SameEpisodes
+from interlock.domains.fisheries.published_perturbed import DRAWS
 
 LEARNED = ("ppo", "ppo_smoothed")
 """Published strategies that were learned."""
@@ -25,30 +25,24 @@ COLUMNS = (
 )
 """Of the table of strategies."""
 
+EXPLAINED = (
+    "in print: mean (standard deviation of an episode) and share of episodes that reached the last year; (a) the last "
+    "year and its penalty are left out; (b) the best of a grid, reported on the 100 episodes of its search; (c) both, "
+    "as in print, with the range of 95 % of single searches; honest: whole episodes on fresh futures; ± is the "
+    "half-width of a 95 % interval"
+)
+"""What the columns mean."""
+
 _GREY, _BLUE, _RED = "#7F7F7F", "#0072B2", "#D55E00"
 
 
-def findings(
-    printed: Mapping[str, Any],
-    searched: Mapping[Any, SameEpisodes],
-    played: Mapping[str, Fresh],
-    perturbed: Sequence[Difference],
-    notes: Sequence[str],
-) -> Findings:
-    """Everything that the verb found.
-
-    Args:
-        printed: published figures of the scenario.
-        searched: kind of rule -> its best, reported on the episodes of its search.
-        played: name -> what it achieves on the test futures.
-        perturbed: differences from constant escapement where the parameters are off.
-        notes: further sentences.
-    """
-    strategies = strategy_values(printed, searched, played)
+def findings(measured: Measured, notes: Sequence[str]) -> Findings:
+    """Everything that the verb found, with further notes."""
+    strategies = strategy_values(measured)
     values: dict[str, Any] = {"strategies": strategies}
     figures = {"strategies": _strategies_figure(strategies)}
-    if perturbed:
-        values["perturbed"] = perturbed_values(printed["perturbed"], perturbed)
+    if measured.perturbed:
+        values["perturbed"] = perturbed_values(measured)
         figures["perturbed"] = _perturbed_figure(values["perturbed"])
     return Findings(
         values=values,
@@ -57,26 +51,22 @@ def findings(
         figures=figures,
         notes=[
             *notes,
-            "in print: mean (standard deviation of an episode) and share of episodes that reached the last year; "
-            "(a) the last year and its penalty are left out; (b) the best of a grid, reported on the 100 episodes of "
-            "its search; (c) both, as in print, with the range of 95 % of single searches; honest: whole episodes on "
-            "fresh futures; ± is the half-width of a 95 % interval",
+            EXPLAINED,
             "(b) and (c) are about grid searches: a learned policy is trained on other episodes than it is told on",
             *_perturbed_notes(values.get("perturbed", ())),
         ],
     )
 
 
-def strategy_values(
-    printed: Mapping[str, Any], searched: Mapping[Any, SameEpisodes], played: Mapping[str, Fresh]
-) -> dict[str, dict[str, Any]]:
-    """Name -> the figures of a strategy, in print and ours; arguments as ``findings``."""
+def strategy_values(measured: Measured) -> dict[str, dict[str, Any]]:
+    """Name -> the figures of a strategy, in print and ours."""
     found: dict[str, dict[str, Any]] = {}
-    for name, one in played.items():
+    printed, searched = measured.printed, dict[str, SameEpisodes](measured.searched)
+    for name, one in measured.played.items():
         found[name] = {"in_print": _in_print(printed, name), **_fresh_values(one)}
         if name in searched:
             found[name] |= _searched_values(searched[name])
-    taken = {counterpart(name) for name in played}
+    taken = {counterpart(name) for name in measured.played}
     for name in LEARNED:
         if name not in taken:
             found[f"{name} in print"] = {"in_print": _in_print(printed, name)}
@@ -104,7 +94,7 @@ def strategy_texts(values: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def perturbed_values(printed: Sequence[Mapping[str, Any]], perturbed: Sequence[Difference]) -> list[dict[str, Any]]:
+def perturbed_values(measured: Measured) -> list[dict[str, Any]]:
     """One entry per noise: draws kept, and differences from constant escapement, in print and ours."""
     return [
         {
@@ -116,7 +106,7 @@ def perturbed_values(printed: Sequence[Mapping[str, Any]], perturbed: Sequence[D
                 for name, values in one.strategies.items()
             },
         }
-        for paper, one in zip(printed, perturbed, strict=True)
+        for paper, one in zip(measured.printed["perturbed"], measured.perturbed, strict=True)
     ]
 
 
