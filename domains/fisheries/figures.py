@@ -35,13 +35,16 @@ def figures(problem: Any) -> Mapping[str, Figure]:
         return played(policy, evidence.seed, evidence.split)
 
     drawn = f"the first {count} held-out futures"
-    return {
+    collapses = scenario.collapse_level > 0
+    found = {
         **_rules(scenario, replay),
         "stocks": Figure(
             "Stocks over the years",
             f"Lines: median over those of {drawn} in which all species still live; bands: the middle 90 % of them. "
             "Crosses mark years in which a species fell to the dashed limit, which ends that future. Look for lines "
-            "that sink, and for bands that come near the limit.",
+            "that sink, and for bands that come near the limit."
+            if collapses
+            else f"Lines: median biomass that surveys look for, over {drawn}; bands: the middle 90 %.",
             partial(figures_years.draw_stocks, scenario, replay),
         ),
         "frontier": Figure(
@@ -53,33 +56,39 @@ def figures(problem: Any) -> Mapping[str, Figure]:
         ),
         "catches": Figure(
             "Catch and mortality over the years",
-            f"Lines: median over {drawn}; bands: the middle 90 %. After a collapse nothing is caught, so a falling "
-            "lower edge of the catch tells of lost fisheries; mortality is shown while all species live. A catch that "
-            "rises in the last years is one that leaves nothing to those who come after.",
+            f"Lines: median over {drawn}; bands: the middle 90 %. "
+            + (
+                "After a collapse nothing is caught, so a falling lower edge of the catch tells of lost fisheries; "
+                "mortality is shown while all species live. "
+                if collapses
+                else ""
+            )
+            + "A catch that rises in the last years is one that leaves nothing to those who come after.",
             partial(figures_years.draw_catches, scenario, replay),
         ),
         "rewards": Figure(
             "How much the reward varies",
             "Each shape shows how the rewards of all held-out futures are spread; the line across is the mean. Tails "
-            "to the left are futures that ended early.",
+            + ("to the left are futures that ended early." if collapses else "to the left are lean futures."),
             lambda policies, evidence: figures_methods.draw_rewards(evidence),
         ),
         "kobe": Figure("Overfished, overfishing, or healthy", _kobe_caption(scenario), _kobe(scenario, replay)),
         **_model(scenario),
     }
+    left_out = () if collapses else ("frontier", "kobe")
+    return {name: figure for name, figure in found.items() if name not in left_out}
 
 
 def _rules(scenario: FisheriesScenario, replay: Any) -> dict[str, Figure]:
     """The control rule of one species, or slices through that of several."""
-    look = (
-        "Grey: where the stock is in nine years out of ten; outside it the policy has seen little. Dashed: the limit "
-        "at which a species counts as collapsed."
-    )
+    look = "Grey: where the stock is in nine years out of ten; outside it the policy has seen little."
+    if scenario.collapse_level:
+        look += " Dashed: the limit at which a species counts as collapsed."
     middle = scenario.horizon // 2
-    if isinstance(scenario.model, OneSpecies):
+    if len(scenario.model.species) == 1:
         caption = (
             f"How much each policy allows to be caught for the stock that was found, in year {middle}. A safe rule "
-            f"closes the fishery well before the limit. {look}"
+            f"closes the fishery while there still is a stock. {look}"
         )
         return {"rule": Figure("The control rule", caption, partial(figures_rules.draw_rule, scenario, replay))}
     seen = [name for name in scenario.model.species if name not in scenario.observed.hidden]

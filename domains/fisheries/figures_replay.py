@@ -24,6 +24,7 @@ class Played:
         catch: ``(n, T, h)``.
         years: int ``(n,)``, until a collapse or the horizon.
         collapsed: bool ``(n, species)``, which species ended the episode.
+        weight: what surveys found the mean weight of fish to be, median over all; ``None`` where they do not tell it.
     """
 
     stock: Array
@@ -31,6 +32,7 @@ class Played:
     catch: Array
     years: Array
     collapsed: Array
+    weight: float | None
 
 
 def play(problem: Any, policy: Policy, seed: int, split: Split, count: int) -> Played:
@@ -55,7 +57,10 @@ def play(problem: Any, policy: Policy, seed: int, split: Split, count: int) -> P
         np.ones(count, np.bool_),
         np.zeros((count, len(scenario.harvested))),
     )
+    weights = []
     for t in range(scenario.horizon):
+        if "mean_weight" in observation:
+            weights.append(np.median(observation["mean_weight"]))
         before = _stock(environment).copy()
         proposed = policy.act(observation, deterministic=True)
         step = environment.step(proposed)
@@ -75,7 +80,8 @@ def play(problem: Any, policy: Policy, seed: int, split: Split, count: int) -> P
         if not alive.any():
             break
     policy.reset()
-    return Played(stock, mortality, catch, years, collapsed)
+    weight = float(np.median(weights)) if weights else None
+    return Played(stock, mortality, catch, years, collapsed, weight)
 
 
 def _stock(environment: FisheriesEnvironment | WalleyeEnvironment) -> Array:

@@ -22,13 +22,13 @@ from interlock.domains.fisheries.figures_style import (
     units,
     words,
 )
+from interlock.domains.fisheries.scenario import FisheriesScenario, FoodWeb, OneSpecies, Walleye
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure as PlotlyFigure
 
     from interlock.core.evaluation.record import Evidence
     from interlock.core.policy import Policy
-    from interlock.domains.fisheries.scenario import FisheriesScenario
 
 POINTS = 101
 """Stocks at which a rule is asked."""
@@ -44,45 +44,61 @@ Replay = Callable[["Policy", "Evidence"], Played]
 
 @dataclass(frozen=True, slots=True)
 class Visited:
-    """Where the stocks are while a policy fishes: quantiles over years and futures, ``(species,)`` each."""
+    """Where the stocks are while a policy fishes: quantiles over years and futures, ``(species,)`` each.
+
+    Attributes:
+        low: exceeded in 95 % of all years.
+        middle: median.
+        high: exceeded in 5 % of all years.
+        weight: median of what surveys found the mean weight to be; ``None`` where they do not tell it.
+    """
 
     low: Array
     middle: Array
     high: Array
+    weight: float | None
 
 
 def visited(played: Played) -> Visited:
     """The middle 90 % of all stocks of living futures."""
     stocks = played.stock.reshape(-1, played.stock.shape[2])
     stocks = stocks[np.isfinite(stocks[:, 0])]
-    return Visited(*np.quantile(stocks, [0.05, 0.5, 0.95], axis=0))
+    low, middle, high = np.quantile(stocks, [0.05, 0.5, 0.95], axis=0)
+    return Visited(low, middle, high, played.weight)
 
 
-def asked(scenario: FisheriesScenario, policy: Policy, stocks: Array, year: int, last: Array | None = None) -> Array:
+def asked(scenario: FisheriesScenario, policy: Policy, stocks: Array, year: int, weight: float | None = None) -> Array:
     """What a policy proposes ``(n, h)`` for stocks ``(n, species)`` in a year from 0, within [0, 1].
 
     Args:
         scenario: the numbers; species that are hidden in it are not shown to the policy.
-        policy: is asked once, with no memory of other years.
+        policy: is asked once, with no memory of other years; where changes are limited, after a year without catch.
         stocks: stock units.
         year: from 0.
-        last: mortalities of the year before ``(h,)``, for scenarios that limit changes; ``None``: 0.
+        weight: mean weight of the fish, where surveys tell it.
     """
     seen = [i for i, name in enumerate(scenario.model.species) if name not in scenario.observed.hidden]
     view = {"stock": np.ascontiguousarray(stocks[:, seen]), "year": np.full((len(stocks), 1), year, np.int64)}
     if scenario.limits.max_change is not None:
-        before = np.zeros(len(scenario.harvested)) if last is None else last
-        view["last_mortality"] = np.tile(before, (len(stocks), 1))
+        view["last_mortality"] = np.zeros((len(stocks), len(scenario.harvested)))
+    if weight is not None:
+        view["mean_weight"] = np.full((len(stocks), 1), weight)
     policy.reset()
     proposed: Array = np.clip(policy.act(view, deterministic=True), 0.0, 1.0)
     policy.reset()
     return proposed
 
 
-def axis(scenario: FisheriesScenario) -> Array:
-    """Stocks along an axis, stock units."""
-    capacities = [getattr(scenario.model, name) for name in ("k", "k_x", "k_y") if hasattr(scenario.model, name)]
-    return np.linspace(0.0, LARGEST * max(*capacities, *scenario.initial), POINTS)
+def axis(scenario: FisheriesScenario, where: Visited) -> Array:
+    """Stocks along an axis ``(POINTS,)``, stock units, above 0."""
+    match scenario.model:
+        case Walleye():
+            most = float(where.high[0])
+        case OneSpecies(k=capacity):
+            most = max(capacity, *scenario.initial)
+        case FoodWeb(k_x=capacity, k_y=other):
+            most = max(capacity, other, *scenario.initial)
+    return np.linspace(0.0, LARGEST * most, POINTS + 1)[1:]
 
 
 def draw_rule(
@@ -90,18 +106,23 @@ def draw_rule(
 ) -> PlotlyFigure:
     """One species: the mortality that every policy sets for a stock."""
     factor, unit = units(scenario)
-    look, grid, year = looks_of(evidence), axis(scenario), scenario.horizon // 2
+    found = (
+        "biomass that a survey finds" if isinstance(scenario.model, Walleye) else f"stock of {scenario.harvested[0]}"
+    )
+    look, year = looks_of(evidence), scenario.horizon // 2
     names = chosen(policies, evidence, RULES)
     where = visited(replay(policies[names[0]], evidence))
+    grid = axis(scenario, where)
     figure, (place,) = panels([""], 1)
     for name in names:
         style = look[name]
-        mortality = asked(scenario, policies[name], grid[1:, None], year)[:, 0]
-        figure.add_trace(line(factor[0] * grid[1:], mortality, style.colour, style.dash, words(name)), **place)
+        mortality = asked(scenario, policies[name], grid[:, None], year, where.weight)[:, 0]
+        figure.add_trace(line(factor[0] * grid, mortality, style.colour, style.dash, words(name)), **place)
     _shade(figure, factor[0] * where.low[0], factor[0] * where.high[0], place)
-    _limit(figure, factor[0] * scenario.collapse_level, place)
+    if scenario.collapse_level:
+        _limit(figure, factor[0] * scenario.collapse_level, place)
     figure.update_yaxes(title="mortality (share of the stock per year)", range=[-0.02, 1.0])
-    figure.update_xaxes(title=f"stock of {scenario.harvested[0]} ({unit})", range=[0, factor[0] * grid[-1]])
+    figure.update_xaxes(title=f"{found} ({unit})", range=[0, factor[0] * grid[-1]])
     return finish(figure, height=480)
 
 
@@ -178,7 +199,7 @@ def _slice(
     """Lines of one panel: harvested species ``which[0]``, coloured by the stock of species ``which[1]``."""
     names, (factor, _) = scenario.model.species, units(scenario)
     own, other = names.index(scenario.harvested[which[0]]), names.index(which[1])
-    grid = axis(scenario)[1:]
+    grid = axis(scenario, where)
     words_of_level = ("lowest", "low", "middle", "high", "highest")
     for level, (colour, word) in enumerate(zip(LEVELS, words_of_level, strict=True)):
         width = 5.5 - level  # so that lines on top of each other are all seen

@@ -37,6 +37,9 @@ PANELS = 4
 MARKS = 60
 """Collapses that are marked in a panel, at most; all of them are counted."""
 
+MOST_YEARS = 250
+"""Years that are drawn, about; of a longer horizon, every second or third and so on."""
+
 Replay = Callable[["Policy", "Evidence"], Played]
 
 
@@ -48,6 +51,11 @@ def spread(values: Array) -> tuple[Array, Array, Array]:
     return low, middle, high
 
 
+def step(scenario: FisheriesScenario) -> int:
+    """Years from one that is drawn to the next."""
+    return max(1, scenario.horizon // MOST_YEARS)
+
+
 def draw_stocks(
     scenario: FisheriesScenario, replay: Replay, policies: Mapping[str, Policy], evidence: Evidence
 ) -> PlotlyFigure:
@@ -56,21 +64,21 @@ def draw_stocks(
 
     names = chosen(policies, evidence, PANELS)
     games = {name: replay(policies[name], evidence) for name in names}
-    titles = []
+    titles, limited = [], scenario.collapse_level > 0
     for name, played in games.items():
-        lost = 100 * played.collapsed.any(axis=1).mean()
-        titles.append(f"<b>{words(name)}</b>: {lost:.3g} % of futures collapse")
+        lost = f": {100 * played.collapsed.any(axis=1).mean():.3g} % of futures collapse" if limited else ""
+        titles.append(f"<b>{words(name)}</b>{lost}")
     figure, places = panels(titles, 2, shared_yaxes="all", shared_xaxes=True, vertical_spacing=0.12)
     factor, unit = units(scenario)
-    x = np.arange(scenario.horizon)
+    x = np.arange(0, scenario.horizon, step(scenario))
     for panel, (played, place) in enumerate(zip(games.values(), places, strict=True)):
         for i, species in enumerate(scenario.model.species):
             colour, dash = SPECIES[i]
-            low, middle, high = (factor[i] * values for values in spread(played.stock[:, :, i]))
+            low, middle, high = (factor[i] * values for values in spread(played.stock[:, x, i]))
             figure.add_trace(band(x, low, high, colour, species), **place)
             figure.add_trace(line(x, middle, colour, dash, species, showlegend=panel == 0), **place)
         limit = scenario.collapse_level * factor
-        if np.ptp(limit) == 0:
+        if limited and np.ptp(limit) == 0:
             figure.add_hline(y=limit[0], line={"color": DANGER, "dash": "dash", "width": 1.5}, **place)
         for i, species in enumerate(scenario.model.species):
             ends = played.years[played.collapsed[:, i]][:MARKS]
@@ -99,13 +107,12 @@ def draw_catches(
     names, look, caught = chosen(policies, evidence, 3), looks_of(evidence), scenario.harvested
     titles = [f"catch of {species}" for species in caught] + [f"mortality of {species}" for species in caught]
     figure, places = panels(titles, len(caught), shared_xaxes=True, vertical_spacing=0.1)
-    x = np.arange(1, scenario.horizon + 1)
+    x = np.arange(0, scenario.horizon, step(scenario))
     for name in names:
         played, style = replay(policies[name], evidence), look[name]
         for j, species in enumerate(caught):
             scale = factor[scenario.model.species.index(species)]
-            lost = np.isnan(played.catch[:, :, j])
-            shown = [scale * np.where(lost, 0.0, played.catch[:, :, j]), played.mortality[:, :, j]]
+            shown = [scale * np.nan_to_num(played.catch[:, x, j]), played.mortality[:, x, j]]
             for values, place in zip(shown, places[j :: len(caught)], strict=True):
                 low, middle, high = spread(values)
                 figure.add_trace(band(x, low, high, style.colour, name, 0.14), **place)
