@@ -18,14 +18,19 @@ if TYPE_CHECKING:
     from interlock.core.problem import Problem
 
 
-LAST = " (last)"
-"""Follows the name of a policy in tables: it is that of the last update, not the one that the run chose."""
+ROLES = ("last", "teacher")
+"""What a policy may be that stands beside the one that a run chose: of the last update, or what it learned from."""
 LAST_FOLDER = "policy_last"
 
 
 def chosen(learned: Iterable[str]) -> str | None:
     """The name of the policy that a run chose, among those that were learned."""
-    return next((name for name in learned if not name.endswith(LAST)), None)
+    return next((name for name in learned if not name.endswith(tuple(map(_told, ROLES)))), None)
+
+
+def _told(role: str) -> str:
+    """What follows the name of a policy in tables."""
+    return f" ({role})"
 
 
 def load_policy(folder: RunFolder, problem: Problem) -> Policy:
@@ -64,14 +69,17 @@ def _load(method: MethodInfo, folder: Path, problem: Problem) -> Policy:
 def policies_of(folder: RunFolder, problem: Problem) -> dict[str, Policy]:
     """The policies under test in a run, by the name they have in tables: what it trained, or what it was given.
 
-    Where a run kept an earlier policy than that of its last update, the last one stands beside it.
+    Where a run kept an earlier policy than that of its last update, the last one stands beside it; where it learned
+    from another policy, that teacher does. The description of the policy beside it says which, and its method.
     """
     if (folder.path / "policy").is_dir():
         name = _table_name(folder, problem)
         found: dict[str, Policy] = {name: load_policy(folder, problem)}
         if (folder.path / LAST_FOLDER).is_dir():
-            method = plugins.load("methods", folder.record["method_plugin"])
-            found[name + LAST] = _load(method, folder.path / LAST_FOLDER, problem)
+            described = json.loads((folder.path / LAST_FOLDER / "policy.json").read_text(encoding="utf-8"))
+            method = plugins.load("methods", described.get("method", folder.record["method_plugin"]))
+            role = described.get("role", ROLES[0])
+            found[name + _told(role)] = _load(method, folder.path / LAST_FOLDER, problem)
         return found
     found = {}
     for reference in folder.record["policies"]:

@@ -69,6 +69,12 @@ class DualSettings(Settings):
     delay: int = Field(10, ge=1, description="updates over which the rise of the cost is taken")
     initial: float = Field(0.0, ge=0, description="multiplier at the start")
     largest: float = Field(100.0, gt=0, description="cap of each multiplier")
+    largest_violation: float | None = Field(
+        None,
+        gt=0,
+        description="relative violations count as this at most; for limits on rare events, which an untrained policy "
+        "breaks many times over while none can be below its limit by more than 1; null: as measured",
+    )
     optimistic: bool = Field(False, description="the policy follows 2 x this multiplier - the last one (ReLOAD)")
 
 

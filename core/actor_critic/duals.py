@@ -43,6 +43,8 @@ class Duals:
     def update(self, estimate: Estimate) -> None:
         """Follow a new measurement of the constraints."""
         settings, violation = self.settings, estimate.violation
+        if settings.largest_violation is not None:
+            violation = np.minimum(violation, settings.largest_violation)
         first = not self.past
         held = (self.current >= settings.largest) & (violation > 0)
         self.integral = np.where(

@@ -1,11 +1,12 @@
 """Network inputs of a fishery: stocks, last year's mortality, and the year if wanted."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from interlock.core.environment import Array, Observation
 from interlock.core.policy import Encoder
 from interlock.domains.fisheries import walleye_rules
 from interlock.domains.fisheries.scenario import FisheriesScenario, Walleye
@@ -63,3 +64,27 @@ def encoders(scenario: FisheriesScenario, xp: ModuleType = np) -> Mapping[str, E
     }
     first = ("stock_time", "stock") if scenario.observed.time else ("stock", "stock_time")
     return {name: known[name] for name in (*first, *IN_UNITS, "logs", "logs_time")}
+
+
+def decoders(scenario: FisheriesScenario) -> Mapping[str, Callable[[Array], Observation]]:
+    """Observations ``(n, ...)`` from what ``units`` and ``units_time`` give; the first leaves the year at 0."""
+    visible = len(scenario.model.species) - len(scenario.observed.hidden)
+    weighed = isinstance(scenario.model, Walleye) and scenario.model.weigh
+    limited = scenario.limits.max_change is not None
+
+    def observation(vector: Array, *, time: bool) -> Observation:
+        view = {"stock": vector[:, :visible], "year": np.zeros((len(vector), 1), np.int64)}
+        rest = vector[:, visible:]
+        if weighed:
+            view["mean_weight"], rest = 0.5 * (rest[:, :1] + 1.0), rest[:, 1:]
+        if limited:
+            caught = len(scenario.harvested)
+            view["last_mortality"], rest = rest[:, :caught], rest[:, caught:]
+        if time:
+            view["year"] = np.rint(scenario.horizon * rest).astype(np.int64)
+        return view
+
+    return {
+        "units": lambda vector: observation(vector, time=False),
+        "units_time": lambda vector: observation(vector, time=True),
+    }

@@ -9,6 +9,7 @@ from interlock.core.environment import BatchEnvironment, Split
 from interlock.core.errors import UsageError
 from interlock.core.policy import Encoder, Policy
 from interlock.core.problem import Bound, Constraint, Figure, Metric, Objective
+from interlock.core.smoothing.contract import Decoder
 from interlock.domains.fisheries import baselines, bounds, decision, encoders, figures, walleye_environment
 from interlock.domains.fisheries.environment import FisheriesEnvironment, metrics
 from interlock.domains.fisheries.scenario import FisheriesScenario, Walleye
@@ -65,6 +66,10 @@ class FisheriesProblem:
         from interlock.domains.fisheries.differentiable import rule_forms
 
         return rule_forms(self.scenario)
+
+    def decoders(self) -> Mapping[str, Decoder]:
+        """Observations from what some of the encoders give."""
+        return encoders.decoders(self.scenario)
 
     def decision(self) -> DecisionContract:
         """Request, checks and answer of an exported policy."""
