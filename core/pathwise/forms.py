@@ -13,13 +13,15 @@ from interlock.core.errors import UsageError
 from interlock.core.pathwise.contract import Act
 
 LEAK = 0.05
-"""Slope outside the bounds of what is clipped, for the gradient alone."""
+"""Slope beyond the bounds of what is clipped, for the gradient alone."""
 
 
 def clipped(value: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
-    """``value`` within bounds, exactly; its gradient is the true one plus ``LEAK``, so that none dies at a bound."""
+    """``value`` within bounds, exactly; beyond them its gradient is ``LEAK``, as learning would end with the true 0."""
     low, high = (torch.as_tensor(bound, dtype=value.dtype) for bound in (low, high))
-    return torch.clamp(value, low, high) + LEAK * (value - value.detach())
+    inside = torch.clamp(value, low, high)
+    beyond = LEAK * (value - inside)
+    return inside + (beyond - beyond.detach())
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,8 @@ def box_form(space: spaces.Space[Any]) -> Form:
         raise UsageError(f"pathwise training needs actions in a flat Box; the action space is {space}")
     bounded = np.isfinite(space.low) & np.isfinite(space.high)
     low, high = (torch.from_numpy(np.asarray(bound, np.float32)) for bound in (space.low, space.high))
-    centre = torch.from_numpy(np.where(bounded, (space.low + space.high) / 2, 0.0).astype(np.float32))
-    half = torch.from_numpy(np.where(bounded, (space.high - space.low) / 2, 1.0).astype(np.float32))
+    ends = [torch.where(torch.from_numpy(bounded), bound, unbounded) for bound, unbounded in ((low, -1.0), (high, 1.0))]
+    centre, half = (ends[0] + ends[1]) / 2, (ends[1] - ends[0]) / 2
     return Form(lambda output, vector: clipped(centre + half * output, low, high))
 
 
