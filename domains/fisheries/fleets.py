@@ -20,7 +20,7 @@ from interlock.core.errors import BrokenEnvironment, UsageError
 from interlock.core.problem import Constraint
 from interlock.domains.fisheries.environment import FisheriesEnvironment
 from interlock.domains.fisheries.model import TOTALS
-from interlock.domains.fisheries.scenario import FisheriesScenario
+from interlock.domains.fisheries.scenario import FisheriesScenario, Walleye
 
 Views = Literal["all", "own"]
 """What a fleet sees: all stocks that are surveyed, or the one that it fishes."""
@@ -162,8 +162,11 @@ def places(scenario: FisheriesScenario, fleets: Sequence[str] | None) -> Array:
         fleets: their names; default: every harvested species has one fleet.
 
     Raises:
-        UsageError: a fleet fishes a species that is not harvested, or a harvested species has no fleet.
+        UsageError: a fleet fishes a species that is not harvested, or a harvested species has no fleet; or the stock
+            has ages, whose catch is not a share of one number.
     """
+    if isinstance(scenario.model, Walleye):
+        raise UsageError(f"{scenario.name}: fleets share stocks without ages only")
     owned = tuple(fleets or scenario.harvested)
     if set(owned) != set(scenario.harvested):
         raise UsageError(

@@ -10,11 +10,12 @@ from pettingzoo.test import parallel_api_test, parallel_seed_test
 
 from interlock.core.adapters import as_parallel
 from interlock.core.errors import BrokenEnvironment, UsageError
-from interlock.domains.fisheries import rules
+from interlock.domains.fisheries import DOMAIN, rules
 from interlock.domains.fisheries.commons import Game, commons
 from interlock.domains.fisheries.environment import FisheriesEnvironment
 from interlock.domains.fisheries.fleets import FleetsEnvironment
 from interlock.domains.fisheries.problem import constraints
+from interlock.scenarios.loading import load_scenario
 
 LIMITED = {
     "horizon": 12,
@@ -117,6 +118,8 @@ def test_what_fleets_may_not_do(scenarios):
     scenario = scenarios.web()
     with pytest.raises(UsageError, match="fleets fish x, z, but harvested are x, y"):
         made(scenario, fleets=("x", "z"))
+    with pytest.raises(UsageError, match="without ages"):
+        made(load_scenario(DOMAIN, "walleye_yield"))
     fleets = made(scenario, 2)
     fleets.reset()
     with pytest.raises(BrokenEnvironment, match="fleet_y asks for nan"):
