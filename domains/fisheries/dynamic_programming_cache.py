@@ -73,8 +73,7 @@ class Kept:
                     year, value, follows = int(arrays["year"]), arrays["value"], arrays["follows"]
             except _DAMAGED:
                 continue
-            years, c, a, b = shape
-            if follows.shape == (years - year, c, a, b) and value.shape == (a, b, c) and follows.dtype == np.float32:
+            if follows.shape == (shape[0] - year, *shape[1:]) and value.shape == shape[1:]:
                 return year, value, follows
         return None
 

@@ -88,7 +88,7 @@ class WebOptimum:
 
     Attributes:
         web: the grid.
-        value: ``(a, b, c)``, of stocks in year 0.
+        value: ``(c, a, b)``, of stocks in year 0.
         follows: float32 ``(T, c, a, b)``, expected value of what follows the stocks that harvest leaves.
     """
 
@@ -98,8 +98,9 @@ class WebOptimum:
 
     def mean_value(self, scenario: FisheriesScenario) -> float:
         """Expected value over the first stocks of a scenario."""
-        found = self.value
-        for points, species in zip(self.web.axes, self.web.order, strict=True):
+        found, web = self.value, self.web
+        for place in (2, 0, 1):
+            points, species = web.axes[place], web.order[place]
             mean, sd = np.array([scenario.initial[species]]), np.array([scenario.initial_sd])
             found = np.tensordot(dense(spread(points, mean, sd, -np.inf), len(points))[0], found, axes=1)
         return float(found)
@@ -164,7 +165,7 @@ class Slab(NamedTuple):
     """The last axis at one of its points.
 
     Attributes:
-        weights: ``(c, L)``, of the points, for L means in equal steps.
+        weights: ``(L, c)``, of the points, for L means in equal steps.
         first: int ``(a, b)``, first of the four means around that of the other stocks.
         shares: ``(a, b, 4)``, of these.
     """
@@ -187,7 +188,7 @@ def slab(points: Array, mean: Array, sd: float, interval: float, floor: float) -
         gaps[0] * gaps[1] * gaps[3] / -2.0, gaps[0] * gaps[1] * gaps[2] / 6.0,
     ]  # fmt: skip
     found = dense(spread(points, means, np.full(len(means), sd), floor), len(points))
-    return Slab(np.ascontiguousarray(found.T), first, np.concatenate(shares, axis=-1))
+    return Slab(found, first, np.concatenate(shares, axis=-1))
 
 
 class Transition(NamedTuple):
@@ -234,34 +235,33 @@ class Chances:
 
 @njit(cache=True, fastmath={"contract", "reassoc"})
 def _contract(table, first, shares, start_a, size_a, weights_a, start_b, size_b, weights_b, found):
-    """Expectation over the first two axes of ``table`` ``(a, b, L)``, between four of its L columns."""
+    """Expectation over the first two axes of ``table`` ``(L, a, b)``, between four of its L means."""
     for i in range(found.shape[0]):
         for j in range(found.shape[1]):
-            column, from_a, from_b = first[i, j], start_a[i, j], start_b[i, j]
-            s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
-            for a in range(size_a[i, j]):
+            mean, from_b, size = first[i, j], start_b[i, j], size_b[i, j]
+            h0, h1, h2, h3 = shares[i, j, 0], shares[i, j, 1], shares[i, j, 2], shares[i, j, 3]
+            total = 0.0
+            for n in range(size_a[i, j]):
+                a = start_a[i, j] + n
+                r0, r1 = table[mean, a, from_b : from_b + size], table[mean + 1, a, from_b : from_b + size]
+                r2, r3 = table[mean + 2, a, from_b : from_b + size], table[mean + 3, a, from_b : from_b + size]
                 t0, t1, t2, t3 = 0.0, 0.0, 0.0, 0.0
-                for b in range(size_b[i, j]):
+                for b in range(size):
                     weight = weights_b[i, j, b]
-                    t0 += weight * table[from_a + a, from_b + b, column]
-                    t1 += weight * table[from_a + a, from_b + b, column + 1]
-                    t2 += weight * table[from_a + a, from_b + b, column + 2]
-                    t3 += weight * table[from_a + a, from_b + b, column + 3]
-                weight = weights_a[i, j, a]
-                s0 += weight * t0
-                s1 += weight * t1
-                s2 += weight * t2
-                s3 += weight * t3
-            found[i, j] = shares[i, j, 0] * s0 + shares[i, j, 1] * s1 + shares[i, j, 2] * s2 + shares[i, j, 3] * s3
+                    t0 += weight * r0[b]
+                    t1 += weight * r1[b]
+                    t2 += weight * r2[b]
+                    t3 += weight * r3[b]
+                total += weights_a[i, j, n] * (h0 * t0 + h1 * t1 + h2 * t2 + h3 * t3)
+            found[i, j] = total
 
 
 def expected(transition: Transition, value: Array) -> Array:
-    """Expectation ``(c, a, b)`` of ``value`` ``(a, b, c)`` over next year's living stocks, by what is left."""
-    a, b, c = value.shape
-    rows, found = np.ascontiguousarray(value).reshape(a * b, c), np.empty((c, a, b))
+    """Expectation of ``value`` over next year's living stocks, by what is left; both ``(c, a, b)``."""
+    rows, found = value.reshape(len(value), -1), np.empty(value.shape)
     one, two = transition.first, transition.second
     for k, last in enumerate(transition.last):
-        table = (rows @ last.weights).reshape(a, b, -1)
+        table = (last.weights @ rows).reshape(-1, *value.shape[1:])
         _contract(
             table, last.first, last.shares, one.start[k], one.size[k], one.weights[k],
             two.start[k], two.size[k], two.weights[k], found[k],
@@ -270,15 +270,14 @@ def expected(transition: Transition, value: Array) -> Array:
 
 
 def best(web: Web, follows: Array, parts: int = PARTS) -> Array:
-    """Value ``(a, b, c)`` of the stocks of the grid, from what follows ``(c, a, b)`` those that are left."""
+    """Value of the stocks of the grid, from what follows those that are left; both ``(c, a, b)``."""
     first, second = web.axes[0], web.axes[1]
     money = web.prices[0] * first[:, None] + web.prices[1] * second
-    a, b = len(first), len(second)
-    lines = np.swapaxes(follows - money, 1, 2).reshape(-1, a)
-    highest = np.swapaxes(highest_up_to(first, lines, parts).reshape(-1, b, a), 1, 2)
+    lines = np.swapaxes(follows - money, 1, 2)
+    highest = np.swapaxes(highest_up_to(first, lines.reshape(-1, len(first)), parts).reshape(lines.shape), 1, 2)
     if web.caught > 1:
-        highest = highest_up_to(second, highest.reshape(-1, b), parts).reshape(-1, a, b)
-    return np.moveaxis(money + highest, 0, -1)
+        highest = highest_up_to(second, highest.reshape(-1, len(second)), parts).reshape(follows.shape)
+    return money + highest
 
 
 def solve(
@@ -295,7 +294,7 @@ def solve(
     years = len(costs)
     a, b, c = (len(points) for points in web.axes)
     follows, start = np.empty((years, c, a, b), np.float32), years
-    value, chances = np.zeros((a, b, c)), Chances(web)
+    value, chances = np.zeros((c, a, b)), Chances(web)
     known = None if kept is None else kept.read(follows.shape)
     if known is not None:
         start, value, follows[known[0] :] = known
