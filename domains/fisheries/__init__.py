@@ -23,5 +23,7 @@ DOMAIN = DomainInfo(
             "published figures beside ours, and what the published protocol did to them",
             "interlock.domains.fisheries.published:play",
         ),
+        "fit": "interlock.domains.fisheries.fit_command:fit_verb",
+        "example": "interlock.domains.fisheries.fit_command:example_verb",
     },
 )
