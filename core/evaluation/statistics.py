@@ -249,7 +249,7 @@ def wilson(successes: int, count: int, level: float = LEVEL) -> Estimate:
     z2, share = float(ndtri(0.5 + level / 2)) ** 2, successes / count
     centre = (share + z2 / (2 * count)) / (1 + z2 / count)
     half = math.sqrt(z2 * (share * (1 - share) + z2 / (4 * count)) / count) / (1 + z2 / count)
-    return Estimate(share, max(0.0, centre - half), min(1.0, centre + half))
+    return Estimate(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))
 
 
 def clopper_pearson_upper(successes: int, count: int, confidence: float = LEVEL) -> float:

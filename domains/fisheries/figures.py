@@ -50,8 +50,8 @@ def figures(problem: Any) -> Mapping[str, Figure]:
         "frontier": Figure(
             "What safety costs",
             "Right: fewer futures end with a collapse; up: more is caught. Bars: 95 % intervals. The shaded part keeps "
-            "the limit on collapses; the method to choose is the highest one in it. No method can be above a dashed "
-            "horizontal line, and what is missing to it is the most that could still be gained.",
+            "the limit on collapses; the method to choose is the highest one in it. On average over all futures no "
+            "method is above a dashed horizontal line: what is missing to it is the most that could still be gained.",
             partial(figures_methods.draw_frontier, scenario),
         ),
         "catches": Figure(

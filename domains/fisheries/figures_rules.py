@@ -110,14 +110,16 @@ def draw_rule(
         "biomass that a survey finds" if isinstance(scenario.model, Walleye) else f"stock of {scenario.harvested[0]}"
     )
     look, year = looks_of(evidence), scenario.horizon // 2
-    names = chosen(policies, evidence, RULES)
+    names = [name for name in chosen(policies, evidence, RULES) if name != "no_harvest"] or ["no_harvest"]
     where = visited(replay(policies[names[0]], evidence))
     grid = axis(scenario, where)
     figure, (place,) = panels([""], 1)
-    for name in names:
-        style = look[name]
+    for k, name in enumerate(names):
+        style, width = look[name], max(5.0 - 0.8 * k, 2.0)  # so that lines on top of each other are all seen
         mortality = asked(scenario, policies[name], grid[:, None], year, where.weight)[:, 0]
-        figure.add_trace(line(factor[0] * grid, mortality, style.colour, style.dash, words(name)), **place)
+        figure.add_trace(
+            line(factor[0] * grid, mortality, style.colour, style.dash, words(name), line={"width": width}), **place
+        )
     _shade(figure, factor[0] * where.low[0], factor[0] * where.high[0], place)
     if scenario.collapse_level:
         _limit(figure, factor[0] * scenario.collapse_level, place)

@@ -92,6 +92,7 @@ def draw_stocks(
                     **place,
                 )  # fmt: skip
     figure.update_yaxes(rangemode="tozero")
+    figure.update_xaxes(range=[0, scenario.horizon])
     figure.update_yaxes(title=f"stock ({unit})", col=1)
     figure.update_xaxes(title="year", row=places[-1]["row"])
     if len(places) > 2 and len(places) % 2:
@@ -124,6 +125,7 @@ def draw_catches(
     figure.update_yaxes(rangemode="tozero")
     figure.update_yaxes(title=f"catch ({unit}/year)", row=1, col=1)
     figure.update_yaxes(title="mortality (share/year)", row=2, col=1)
+    figure.update_xaxes(range=[0, scenario.horizon])
     figure.update_xaxes(title="year", row=2)
     return finish(figure, height=620)
 

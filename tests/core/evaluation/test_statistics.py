@@ -18,6 +18,7 @@ from interlock.core.evaluation.statistics import (
     probability_of_improvement,
     resample_rows,
     resampled,
+    wilson,
     worst_decile,
 )
 
@@ -121,6 +122,17 @@ def test_clopper_pearson_against_its_definition() -> None:
                 assert stats.binom.cdf(successes, count, high) == pytest.approx(0.025, abs=1e-9)
     assert clopper_pearson(0, 100) == (0.0, pytest.approx(1 - 0.025**0.01))
     assert clopper_pearson(100, 100)[1] == 1.0
+
+
+def test_wilson_against_scipy() -> None:
+    from scipy.stats import binomtest
+
+    for successes, count in [(0, 7), (1, 50), (25, 50), (499, 500), (12, 12)]:
+        ours, theirs = wilson(successes, count), binomtest(successes, count).proportion_ci(method="wilson")
+        assert (ours.low, ours.high) == (pytest.approx(theirs.low, abs=1e-12), pytest.approx(theirs.high))
+        assert ours.low <= ours.mean == successes / count <= ours.high
+    with pytest.raises(ValueError, match="5 successes in 4 trials"):
+        wilson(5, 4)
 
 
 def test_clopper_pearson_of_no_violations_is_the_rule_of_three() -> None:
