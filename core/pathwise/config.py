@@ -23,6 +23,9 @@ class PathwiseDuals(DualSettings):
     integral: float = Field(0.01, ge=0, description="gain on the summed violation")
     proportional: float = Field(0.1, ge=0, description="gain on the violation itself")
     smoothing: float = Field(0.9, ge=0, lt=1, description="moving average of the proportional term; 0: none")
+    largest_violation: float | None = Field(
+        1.0, gt=0, description="relative violations count as this at most; null: as measured"
+    )
 
 
 class PathwiseConfig(Settings):
