@@ -101,5 +101,8 @@ def build(scenario: FisheriesScenario, data: Path | None = None) -> FisheriesPro
         UsageError: a file of instances is named; futures are always drawn.
     """
     if data is not None:
-        raise UsageError(f"{scenario.name}: futures of a fishery are drawn, not read; {data} has no use here")
+        raise UsageError(
+            f"{scenario.name}: futures of a fishery are drawn, not read, so {data} has no use here; a scenario of your "
+            f"own stocks and catches is made by: interlock fisheries fit --data {data} --out FILE"
+        )
     return FisheriesProblem(scenario)
