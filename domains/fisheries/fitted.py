@@ -249,8 +249,8 @@ def notes_of(data: UserData, tonnes: Array) -> list[str]:
     notes = []
     if lower:
         notes.append(
-            f"the model has one collapse level for all species, {limits.max():.3g} stock units, the highest limit; those "
-            f"of the others are lower: {', '.join(lower)}"
+            f"the model has one collapse level for all species, {limits.max():.3g} stock units, the highest limit; "
+            f"lower are those of {', '.join(lower)}"
         )
     one, size = next((one, size) for one, size in zip(data.species, tonnes, strict=True) if one.price > 0)
     notes.append(f"a reward of 1 is worth {one.price * size:,.0f} (price x tonnes of a stock unit of {one.name})")
