@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -184,6 +184,25 @@ class Problem(Protocol):
     def figures(self) -> Mapping[str, Figure]:
         """The pictures of the report, in order."""
         ...
+
+
+class ExhibitingProblem(Problem, Protocol):
+    """A problem whose bundles hold copies of the policy for people to read, beside what decides."""
+
+    def exhibits(self, policy: Policy, provenance: Mapping[str, Any]) -> Mapping[str, bytes]:
+        """File name -> content; the same policy gives the same content.
+
+        Args:
+            policy: trained.
+            provenance: where it comes from and how it did, as the manifest of the bundle tells it: ``run`` (method,
+                seed, settings) and ``evidence``.
+        """
+        ...
+
+
+def shows_policies(problem: Problem) -> TypeGuard[ExhibitingProblem]:
+    """Whether a problem is an ``ExhibitingProblem``."""
+    return hasattr(problem, "exhibits")
 
 
 @dataclass(frozen=True, slots=True)

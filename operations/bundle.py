@@ -6,6 +6,8 @@
 * ``policy.onnx``: the network, unless the scorer's weights stand in the manifest, and its arrays for who wants to run
   it without onnxruntime;
 * assets: files that the domain's contract needs beside its scenario, by name in the manifest;
+* exhibits: copies of the policy for people to read, say a table or a picture, by name in the manifest; no decision is
+  made from them;
 * ``checksums.json``: SHA-256 of every other file.
 
 Reading verifies all of it before anything is used, in memory, so that what was verified is what runs. Checksums show
@@ -247,16 +249,18 @@ def _format_problems(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def _file_problems(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> list[str]:
-    """What is wrong with the scorer's description and the assets, and files that neither names."""
-    scorer, assets = manifest.get("scorer"), manifest.get("assets", [])
+    """What is wrong with the scorer's description, the assets and the exhibits, and files that none of them names."""
+    scorer, listed = manifest.get("scorer"), {}
     if not isinstance(scorer, dict) or scorer.get("kind") not in SCORERS:
         known = " or ".join(map(repr, SCORERS))
         return [f"{MANIFEST}: scorer: got {shown(scorer)}, expected an object with kind {known}"]
     kind, problems = scorer["kind"], []
     others = set(files) - set(DOCUMENTS)
-    if not isinstance(assets, list) or not all(isinstance(name, str) and name in others for name in assets):
-        problems.append(f"{MANIFEST}: assets: got {shown(assets)}, expected a list of files in the bundle")
-        assets = []
+    for kept in ("assets", "exhibits"):
+        listed[kept] = manifest.get(kept, [])
+        if not isinstance(listed[kept], list) or not all(isinstance(n, str) and n in others for n in listed[kept]):
+            problems.append(f"{MANIFEST}: {kept}: got {shown(listed[kept])}, expected a list of files in the bundle")
+            listed[kept] = []
     named = ["file"] * kind.startswith("onnx") + ["arrays"] * ("arrays" in scorer)
     for entry in named:
         if not isinstance(scorer.get(entry), str) or scorer[entry] not in others:
@@ -269,7 +273,11 @@ def _file_problems(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> l
         problems.append(f"{MANIFEST}: scorer.rule: expected the name of a fallback rule of the domain")
     if kind != "rule" and not isinstance(scorer.get("encoder"), str):
         problems.append(f"{MANIFEST}: scorer.encoder: expected the name of an encoder")
-    others -= {*assets, *(scorer[entry] for entry in named if isinstance(scorer.get(entry), str))}
+    others -= {
+        *listed["assets"],
+        *listed["exhibits"],
+        *(scorer[entry] for entry in named if isinstance(scorer.get(entry), str)),
+    }
     return problems + [f"{name}: no part of a bundle, and not named by the scorer" for name in sorted(others)]
 
 

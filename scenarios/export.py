@@ -57,6 +57,7 @@ def write_bundle(
     """
     from interlock.core.decision import carries_files
     from interlock.core.policy import SavedPolicy
+    from interlock.core.problem import shows_policies
     from interlock.operations.bundle import pack, seal
     from interlock.operations.decide import Decider
 
@@ -87,6 +88,11 @@ def write_bundle(
         named = sorted({*carried, *scorer.get("assets", ())})
         if named:
             manifest["assets"] = named
+        if shows_policies(problem):
+            exhibits = problem.exhibits(policy, manifest["provenance"])
+            for name, content in exhibits.items():
+                (draft / name).write_bytes(content)
+            manifest["exhibits"] = sorted(exhibits)
         seal(draft, manifest=manifest, contract=contract, cases=[])
         decider = Decider(draft)
         check_parity(decider, policy)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interlock.core.decision import DecisionContract
 from interlock.core.environment import BatchEnvironment, Split
@@ -74,6 +74,12 @@ class FisheriesProblem:
     def decision(self) -> DecisionContract:
         """Request, checks and answer of an exported policy."""
         return decision.build(self.scenario)
+
+    def exhibits(self, policy: Policy, provenance: Mapping[str, Any]) -> Mapping[str, bytes]:
+        """The rule as a table and a picture, and in words."""
+        from interlock.domains.fisheries.table_export import exhibits
+
+        return exhibits(self, policy, provenance)
 
     def figures(self) -> Mapping[str, Figure]:
         """The pictures of the report, beside those of every domain."""
