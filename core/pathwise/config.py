@@ -20,8 +20,8 @@ METHOD = MethodInfo(
 class PathwiseDuals(DualSettings):
     """Multipliers in units of the objective: at 1, costs of the size of the limit weigh as much as the first reward."""
 
-    integral: float = Field(0.01, ge=0, description="gain on the summed violation")
-    proportional: float = Field(0.1, ge=0, description="gain on the violation itself")
+    integral: float = Field(0.003, ge=0, description="gain on the summed violation")
+    proportional: float = Field(0.03, ge=0, description="gain on the violation itself")
     smoothing: float = Field(0.9, ge=0, lt=1, description="moving average of the proportional term; 0: none")
     largest_violation: float | None = Field(
         1.0, gt=0, description="relative violations count as this at most; null: as measured"

@@ -124,6 +124,8 @@ def gain(policy) -> float:
 
 LINEAR = {"hidden": [], "updates": 300, "batch": 64, "learning_rate": 0.2, "validate_every": 50}
 
+DUAL = {"integral": 0.01, "proportional": 0.1}
+
 
 def test_a_linear_rule_finds_the_gain_of_riccati():
     policy = train(Problem(), PathwiseConfig.model_validate(LINEAR), MemoryRun(seed=1))
@@ -150,7 +152,7 @@ def test_a_multiplier_settles_at_the_price_of_its_limit():
         low, high = (middle, high) if moments(middle)[1] < limit else (low, middle)
     (left, before), (right, after) = moments(low - 1e-5), moments(low + 1e-5)
     price = -(right - left) / (after - before)
-    settings = {**LINEAR, "updates": 500, "batch": 256, "learning_rate": 0.1}
+    settings = {**LINEAR, "updates": 500, "batch": 256, "learning_rate": 0.1, "dual": DUAL}
     run = MemoryRun(seed=2)
     problem = Problem(Constraint("pushed", "cumulative", limit, "units"))
     policy = train(problem, PathwiseConfig.model_validate(settings), run)
@@ -166,7 +168,7 @@ def test_a_margin_is_kept_in_training_and_in_choosing():
     limit = 0.6 * moments(riccati()[1])[1]
     problem = Problem(Constraint("pushed", "cumulative", limit, "units"))
     run = MemoryRun(seed=2)
-    policy = train(problem, PathwiseConfig.model_validate({**LINEAR, "updates": 400, "margin": 0.3}), run)
+    policy = train(problem, PathwiseConfig.model_validate({**LINEAR, "updates": 400, "margin": 0.3, "dual": DUAL}), run)
     assert moments(gain(policy))[1] < 0.75 * limit
     assert not run.warnings
 
