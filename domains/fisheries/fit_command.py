@@ -136,6 +136,8 @@ def _estimated(
     spread = _spread(found, drawn)
     if uncertain:
         values["uncertainty"] = {"sd": spread}
+        if "baselines" in values:  # no optimum is known where parameters are not
+            values["baselines"] = [rule for rule in values["baselines"] if not rule.startswith("optimum")]
     else:
         notes.append(f"parameters are off by about {100 * spread:.0f} %; --uncertain makes episodes draw them so")
     if draws:

@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 
 from interlock.core.errors import BadInput
-from interlock.domains.fisheries.fitting import NAMES, Fit, Task
+from interlock.domains.fisheries.fitting import NAMES, Fit, Task, at_bounds
 from interlock.domains.fisheries.fitting_bootstrap import Bootstrap, intervals
 from interlock.domains.fisheries.model import Array
 from interlock.domains.fisheries.scenario import FisheriesScenario, FoodWeb, OneSpecies
@@ -162,7 +162,9 @@ def fitted_values(data: UserData, history: History, found: Fit) -> dict[str, Any
     last = history.biomass[-1].copy()
     for place, one in enumerate(data.species):
         last[place] = data.params.species.get(one.name, {}).get("initial", last[place])
-    values = _values(data, kind, model, tonnes, last / tonnes)
+    loose = [name for name in at_bounds(found) if name.startswith("K")]
+    hint = f"; {', '.join(loose)} is as large as it may be, so the data do not tell it: tell it in {PARAMS}"
+    values = _values(data, kind, model, tonnes, last / tonnes, hint if loose else "")
     values |= drift
     cv = float(np.sqrt((history.cv[-_RECENT:] ** 2).mean()))
     if cv > 0:
@@ -209,12 +211,14 @@ def _drift(rate: str, value: float, trend: float, elapsed: int, year: int) -> di
     return {"drift": [{"parameter": rate, "per_year": _rounded(trend), "unit": "own", **stop}]}
 
 
-def _values(data: UserData, kind: str, model: Mapping[str, float], tonnes: Array, initial: Array) -> dict[str, Any]:
+def _values(
+    data: UserData, kind: str, model: Mapping[str, float], tonnes: Array, initial: Array, hint: str = ""
+) -> dict[str, Any]:
     """What every scenario of a user holds, in stock units."""
     level = float(np.max([one.limit for one in data.species] / tonnes))
     problems = [
         f"species {one.name}: its first stock, {stock * size:,.0f} t or {stock:.3g} of its stock unit, is at or below "
-        f"{level:.3g}, the largest limit_biomass per stock unit of all species: the collapse level of the model"
+        f"{level:.3g}, the largest limit_biomass per stock unit of all species: the collapse level of the model{hint}"
         for one, stock, size in zip(data.species, initial, tonnes, strict=True)
         if stock <= level
     ]
@@ -268,7 +272,10 @@ def scenario_text(name: str, values: Mapping[str, Any], comments: Sequence[str])
     try:
         FisheriesScenario.model_validate({"domain": "fisheries", "name": name, **values})
     except ValidationError as error:
-        raise BadInput(f"the scenario of {PARAMS} and {SPECIES}", [one["msg"] for one in error.errors()]) from error
+        raise BadInput(
+            f"the scenario of {PARAMS} and {SPECIES}",
+            [one["msg"].removeprefix("Value error, ") for one in error.errors()],
+        ) from error
     head = "".join(f"# {' '.join(comment.split())}\n" for comment in comments)
     return head + yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None, allow_unicode=True, width=110)
 

@@ -27,7 +27,7 @@ WIDE = 3.0
 ALIKE = 0.95
 """Correlation from which on two parameters can hardly be told apart."""
 
-_TOLERANCE, _ROUNDS = 1e-6, 2
+_TOLERANCE = 1e-4
 _LEAST_GROWTH = 0.02
 _NOTHING = 1e-3
 
@@ -66,8 +66,9 @@ def bootstrap(
     drawn = simulated(found, history, resamples, rng)
     names = (*found.task.free, *(f"sigma_{place}" for place in range(len(found.sigma))))
     draws = np.empty((resamples, len(names)))
+    rounds = 2 if history.cv.any() else 1  # how noise and errors share the variance is uncertain, too
     for k, growth_seen in enumerate(drawn):
-        again = refined(growth_seen, found.task, found, rounds=_ROUNDS, tolerance=_TOLERANCE)
+        again = refined(growth_seen, found.task, found, rounds=rounds, tolerance=_TOLERANCE)
         draws[k] = [*(again.values[name] for name in found.task.free), *again.sigma]
         if progress is not None:
             progress(k + 1, resamples)
