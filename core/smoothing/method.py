@@ -75,7 +75,8 @@ def train(problem: DecodableProblem, config: SmoothingConfig, run: Run) -> Smoot
         "scenario_hash": problem.scenario.hash(),
         "signature": problem.scenario.signature(),
     }
-    arrays = {"points": points, "weights": fitted.weights, "length": np.array(fitted.length), "low": low, "high": high}
+    arrays = {"points": points, "weights": fitted.weights, "length": np.array([fitted.length])}
+    arrays |= {"low": low, "high": high}
     policy = SmoothedPolicy(arrays, encoder, description)
     policy.last = teacher if isinstance(teacher, SavedPolicy) else None
     return policy

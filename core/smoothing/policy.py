@@ -15,7 +15,7 @@ from interlock.core.smoothing.slabs import VECTOR
 SHAPES: Mapping[str, tuple[str, ...]] = {
     "points": ("points", "inputs"),
     "weights": ("points", "actions"),
-    "length": (),
+    "length": ("one",),
     "low": ("actions",),
     "high": ("actions",),
 }
@@ -32,7 +32,7 @@ class SmoothedPolicy:
     equation 2.25, the variance of the kernel being part of the weights).
 
     Args:
-        arrays: ``points`` ``(n, d)``, ``weights`` ``(n, k)``, ``length`` ``()``, ``low`` and ``high`` ``(k,)``.
+        arrays: ``points`` ``(n, d)``, ``weights`` ``(n, k)``, ``length`` ``(1,)``, ``low`` and ``high`` ``(k,)``.
         encoder: raw observation -> ``vector`` ``(rows, d)``.
         description: what ``policy.json`` holds: encoder, teacher, kernel, window, method, scenario.
 
@@ -86,7 +86,7 @@ class SmoothedPolicy:
             raise MissingExtra("exporting a smooth rule", "export") from error
         length, weights = self.arrays["length"], self.arrays["weights"]
         constants = {
-            "length": length.reshape(1),
+            "length": length,
             "points": self._points[:-1],
             "half_norms": self._points[-1:],
             "weights": weights,
@@ -140,6 +140,7 @@ def load_smoothed_policy(folder: Path, problem: Problem) -> SmoothedPolicy:
         raise BadInput(str(folder), [f"policy.json: {error}"]) from error
     encoded = encoder(environment.reset())
     sizes = {
+        "one": 1,
         "points": len(arrays["points"]) if "points" in arrays and arrays["points"].ndim else 0,
         "inputs": encoded[VECTOR].shape[1] if VECTOR in encoded else 0,
         "actions": environment.action_space.shape[0] if environment.action_space.shape else 0,
@@ -152,8 +153,8 @@ def load_smoothed_policy(folder: Path, problem: Problem) -> SmoothedPolicy:
         if name not in arrays or arrays[name].shape != expected.get(name)
     ]
     wrong += [f"policy.safetensors: {name}: not all numbers are finite" for name in arrays if not _finite(arrays[name])]
-    if not wrong and not arrays["length"] > 0:
-        wrong.append(f"policy.safetensors: length is {float(arrays['length']):g}, expected above 0")
+    if not wrong and arrays["length"][0] <= 0:
+        wrong.append(f"policy.safetensors: length is {arrays['length'][0]:g}, expected above 0")
     if wrong:
         raise BadInput(str(folder), wrong)
     return SmoothedPolicy(arrays, encoder, description)

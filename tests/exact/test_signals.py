@@ -206,6 +206,28 @@ def test_the_derivative_is_the_rise_over_the_delay_and_never_negative():
     assert found == pytest.approx([2.0 * rise for rise in rises])
 
 
+def test_violations_beyond_the_largest_count_as_the_largest():
+    settings = DualSettings(integral=0.1, proportional=2.0, smoothing=0.5, largest_violation=1.0)
+    plain = DualSettings(integral=0.1, proportional=2.0, smoothing=0.5)
+    capped, same = Duals(2, settings), Duals(2, plain)
+    for first, second in ((19.0, -0.5), (3.0, 0.7), (0.4, -1.0), (1.5, 0.2)):
+        capped.update(measured(first, second))
+        same.update(measured(min(first, 1.0), second))
+        assert capped.current == pytest.approx(same.current, abs=1e-15)
+
+
+def test_a_rare_event_that_stops_frees_the_policy_as_soon_as_it_bound_it():
+    # Limit 0.05: 20 episodes that all collapse, then as many in which none does. In full, 19 would count against 1.
+    rates = [1.0] * 20 + [0.0] * 20
+    settings = DualSettings(integral=0.1, proportional=0.0)
+    full, equal = Duals(1, settings), Duals(1, settings.model_copy(update={"largest_violation": 1.0}))
+    for rate in rates:
+        full.update(measured((rate - 0.05) / 0.05))
+        equal.update(measured((rate - 0.05) / 0.05))
+    assert full.current[0] == pytest.approx(20 * 1.9 - 20 * 0.1)
+    assert equal.current[0] == pytest.approx(0.0, abs=1e-12)
+
+
 def test_the_multiplier_leaves_its_cap_with_the_violation():
     duals = Duals(1, DualSettings(integral=1.0, proportional=2.0, smoothing=0.0, largest=10.0))
     for _ in range(200):
