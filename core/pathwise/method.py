@@ -65,10 +65,9 @@ class _Training:
     def __init__(self, problem: DifferentiableProblem, config: PathwiseConfig, run: Run):
         if not hasattr(problem, "simulator"):
             raise UsageError(f"{problem.scenario.domain}: pathwise training needs a differentiable simulator")
-        self.config, self.run = config, run
+        self.config, self.run, self.simulator = config, run, problem.simulator()
         self.policy = new_policy(problem, config.encoder, config.form, config.hidden, run.seed)
         self.policy.description |= {"method": "pathwise", "seed": run.seed}
-        self.simulator = problem.simulator()
         name = self.policy.description["encoder"]
         if name not in self.simulator.encoders():
             raise UsageError(f"the encoder {name} does not exist in torch; there are {list(self.simulator.encoders())}")
