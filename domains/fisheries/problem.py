@@ -57,6 +57,10 @@ class FisheriesProblem:
 
     def simulator(self) -> "DifferentiableSimulator":
         """The dynamics in torch, for pathwise training."""
+        if self.ages:
+            from interlock.domains.fisheries.walleye_differentiable import WalleyeSimulator
+
+            return WalleyeSimulator(self.scenario)
         from interlock.domains.fisheries.differentiable import FisheriesSimulator
 
         return FisheriesSimulator(self.scenario)
