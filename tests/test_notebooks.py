@@ -9,10 +9,16 @@ from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.py"))
 FAST = {
+    "fisheries": "futures, updates, resamples, answers = 200, 3, 20, 20",
     "bin_packing": "instances, generations, hours = 30, 2, 0.25",
     "hydro": "iterations, pretraining, updates, horizon, paths = 5, 10, 2, 10, 20",
 }
 PRINTED = {
+    "fisheries": (
+        "dynamic_programming:    6.43", "of which 0.41 in the last 10 years", "learned: ", "policy: learned; reward",
+        "year 1970, species herring, biomass: ", "K_x: ", "two prey, 2 fleets each: mortality", "fleet_x_1",
+        "stock 0.75: released", "collapse_within_1_year",
+    ),
     "bin_packing": (
         "linear12", "generation  2", "three known: ", "look_ahead ", "cog_offset: ", "boxes per hour [boxes/h]: ",
         "alternatives: [(", "refused: no feasible position for box", "height_map: got",

@@ -13,6 +13,8 @@ from interlock.domains.fisheries.published_perturbed import DRAWS
 LEARNED = ("ppo", "ppo_smoothed")
 """Published strategies that were learned."""
 
+_COUNTERPARTS = {"ppo": "ppo", "ppo_gp": "ppo_smoothed", "gp_smoothing": "ppo_smoothed", "ppo_smoothed": "ppo_smoothed"}
+
 COLUMNS = (
     "strategy",
     f"in print [{UNIT}]",
@@ -74,10 +76,8 @@ def strategy_values(measured: Measured) -> dict[str, dict[str, Any]]:
 
 
 def counterpart(name: str) -> str | None:
-    """The published learned strategy that a learned policy stands beside, by the name of its method."""
-    if "smooth" in name:
-        return "ppo_smoothed"
-    return "ppo" if "ppo" in name else None
+    """The published learned strategy that a learned policy stands beside, by the name of its preset or method."""
+    return _COUNTERPARTS.get(name.partition(" ")[0])
 
 
 def strategy_texts(values: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from interlock.core.errors import UsageError
 from interlock.domains.fisheries import published, published_perturbed, rules
 from interlock.domains.fisheries.baselines import rule
 from interlock.domains.fisheries.problem import build
-from interlock.domains.fisheries.published_tables import COLUMNS
+from interlock.domains.fisheries.published_tables import COLUMNS, counterpart
 from interlock.domains.fisheries.tuning import grid
 
 FILES = Path(__file__).parents[4] / "shared" / "data" / "fisheries"
@@ -184,6 +184,11 @@ def test_the_verb_shows_print_and_ours_side_by_side(scenarios):
     assert "numbers of may_safe were changed" not in " ".join(found.notes), "the fixture's parameters fit its numbers"
     other = published.play(build(scenario.with_changes(penalty=1.0)), {}, 0, lambda done, total: None)
     assert "numbers of may_safe were changed" in " ".join(other.notes)
+
+
+def test_learned_policies_stand_beside_those_in_print():
+    names = ("ppo", "ppo (run)", "ppo_gp", "gp_smoothing", "ppo_constrained", "pathwise", "constant_mortality")
+    assert [counterpart(name) for name in names] == ["ppo", "ppo", "ppo_smoothed", "ppo_smoothed", None, None, None]
 
 
 def test_differences_where_parameters_are_off_are_shown_for_the_scenario_they_were_published_for(scenarios):
