@@ -7,35 +7,55 @@ from interlock.domains.fisheries import dynamic_programming, walleye_bounds
 from interlock.domains.fisheries import dynamic_programming_one as one
 from interlock.domains.fisheries import dynamic_programming_web as web
 from interlock.domains.fisheries.dynamic_programming import solvable
+from interlock.domains.fisheries.dynamic_programming_dual import lagrangian
 from interlock.domains.fisheries.scenario import FisheriesScenario, OneSpecies, Walleye
 
 __all__ = ["bounds", "solvable"]
 
 
 def bounds(scenario: FisheriesScenario) -> dict[str, Bound]:
-    """The bounds of a scenario; none where no optimum is known."""
+    """The bounds of a scenario; none where no optimum is known.
+
+    ``dynamic_programming`` holds for every policy, ``lagrangian_dual`` for those that keep the limit on collapses.
+    """
     if isinstance(scenario.model, Walleye):
         return walleye_bounds.bounds(scenario)
     if not solvable(scenario):
         return {}
     left_out = _left_out(scenario)
-    without = f", without {', '.join(left_out)}" if left_out else ""
-    return {
-        "dynamic_programming": Bound(
+    collapses = "the limit on collapses"
+    found = [
+        Bound(
             "dynamic_programming",
             "relaxation" if left_out else "exact",
             lambda split, count: np.array(dynamic_programming.solve(scenario).mean_value(scenario)),
-            f"expected value of the best decisions that see all stocks and the year{without}: backward induction on "
-            f"{_grid(scenario)}",
+            f"expected value of the best decisions that see all stocks and the year{_without(left_out)}: backward "
+            f"induction on {_grid(scenario)}",
         )
-    }
+    ]
+    if scenario.collapse_probability is not None:
+        found.append(
+            Bound(
+                "lagrangian_dual",
+                "relaxation",
+                lambda split, count: np.array(lagrangian(scenario)[0]),
+                "the same for policies that keep "
+                f"{collapses}{_without([what for what in left_out if what != collapses])}: a collapse has the price "
+                "for which the bound is smallest (weak duality)",
+            )
+        )
+    return {bound.name: bound for bound in found}
+
+
+def _without(left_out: list[str]) -> str:
+    return f", without {', '.join(left_out)}" if left_out else ""
 
 
 def _grid(scenario: FisheriesScenario) -> str:
     """What the value is computed on, and how far off it may be."""
     if isinstance(scenario.model, OneSpecies):
         return f"a grid of {one.STOCKS} stocks"
-    return f"a grid of {' x '.join(str(count) for count in web.POINTS)} stocks"
+    return f"a grid of {' x '.join(str(count) for count in web.POINTS)} stocks, {web.ACCURACY}"
 
 
 def _left_out(scenario: FisheriesScenario) -> list[str]:

@@ -27,6 +27,7 @@ TELL_EVERY = 15.0
 """Seconds between such lines."""
 
 Progress = Callable[[int, int], None]
+Points = int | web.Grid
 
 _solved: "OrderedDict[tuple[object, ...], Optimum]" = OrderedDict()
 
@@ -58,7 +59,8 @@ def solve(
     scenario: FisheriesScenario,
     *,
     costs: Array | None = None,
-    points: web.Grid | None = None,
+    points: Points | None = None,
+    keep: bool = True,
     progress: Progress | None = None,
 ) -> Optimum:
     """The optimum of a scenario, without costs of effort and limits on decisions.
@@ -66,36 +68,41 @@ def solve(
     Args:
         scenario: the numbers; has to be ``solvable``.
         costs: of a collapse in every year, ``(T,)``; default: the scenario's penalty.
-        points: of the axes of the grid of a food web; default: those of bounds and baselines.
+        points: of the grid: a number for one species, three for a food web; default: as bounds and baselines have it.
+        keep: for the next time, in memory and, if it is a food web, in the user's cache.
         progress: called with (years done, all). Without it, a long computation tells on stderr how far it is.
     """
     costs = collapse_costs(scenario) if costs is None else costs
-    points = points or web.POINTS
-    key = (scenario.with_changes(tuned=None, method=None).canonical_json(), costs.tobytes(), points)
-    if key not in _solved:
-        tell = progress or _teller(scenario.name)
-        if isinstance(scenario.model, OneSpecies):
-            _solved[key] = one.solve(scenario, costs, progress=tell)
-        else:
-            grid = web.web_of(scenario, points)
-            _solved[key] = web.solve(grid, costs, kept=Kept.of(grid, costs), progress=tell)
-        while len(_solved) > IN_MEMORY:
-            _solved.popitem(last=False)
-    _solved.move_to_end(key)
-    return _solved[key]
+    key = (scenario.numbers(), costs.tobytes(), points)
+    if key in _solved:
+        _solved.move_to_end(key)
+        return _solved[key]
+    solved: Optimum
+    tell = progress or _teller(scenario.name)
+    if isinstance(scenario.model, OneSpecies):
+        solved = one.solve(scenario, costs, stocks=points if isinstance(points, int) else one.STOCKS, progress=tell)
+    else:
+        grid = web.web_of(scenario, points if isinstance(points, tuple) else web.POINTS)
+        solved = web.solve(grid, costs, kept=Kept.of(grid, costs) if keep else None, progress=tell)
+    if keep:
+        _solved[key] = solved
+    while len(_solved) > IN_MEMORY:
+        _solved.popitem(last=False)
+    return solved
 
 
 def _teller(name: str) -> Progress:
     """Tells on stderr, now and then, how far a long computation is."""
-    began = time.monotonic()
-    following = began + PATIENCE
+    began, before, following = time.monotonic(), 0, time.monotonic() + PATIENCE
 
     def tell(done: int, total: int) -> None:
-        nonlocal following
+        nonlocal began, before, following
         now = time.monotonic()
-        if now >= following and done < total:
+        if before == 0:  # the first step compiles, the speed of the others counts
+            began, before = now, done
+        elif now >= following and done < total:
             following = now + TELL_EVERY
-            left = (now - began) * (total - done) / done
+            left = (now - began) * (total - done) / (done - before)
             text = f"{name}: dynamic programming, {done} of {total} years, about {left:.0f} s to go"
             print(text, file=sys.stderr, flush=True)
 

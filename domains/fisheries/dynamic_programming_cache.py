@@ -1,4 +1,4 @@
-"""Solutions of food webs in the user's cache: found again, resumed after an interruption, replaced in one step."""
+"""What dynamic programming found, in the user's cache: read again, and resumed after an interruption."""
 
 import hashlib
 import os
@@ -7,7 +7,7 @@ import time
 import warnings
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from interlock.domains.fisheries.model import Array
 if TYPE_CHECKING:
     from interlock.domains.fisheries.dynamic_programming_web import Web
 
-VERSION = 1
+VERSION = 2
 """Of the computation: raised when it changes what comes out."""
 KEEP_EVERY = 10.0
 """Seconds of work that an interruption may cost."""
@@ -54,7 +54,7 @@ class Kept:
         for values in numbers:
             array = np.ascontiguousarray(values)
             found.update(f" {array.shape} {array.dtype} ".encode() + array.tobytes())
-        return cls(data_home() / "fisheries" / f"optimum_{found.hexdigest()[:24]}.npz")
+        return cls(folder() / f"optimum_{found.hexdigest()[:24]}.npz")
 
     @property
     def unfinished(self) -> Path:
@@ -68,48 +68,76 @@ class Kept:
             shape: of what follows in all years, ``(T, c, a, b)``.
         """
         for file in (self.file, self.unfinished):
-            try:
-                with np.load(file) as arrays:
-                    year, value, follows = int(arrays["year"]), arrays["value"], arrays["follows"]
-            except _DAMAGED:
+            found = read(file, ("year", "value", "follows"))
+            if found is None or found["year"].shape:
                 continue
+            year, value, follows = int(found["year"]), found["value"], found["follows"]
             if follows.shape == (shape[0] - year, *shape[1:]) and value.shape == shape[1:]:
                 return year, value, follows
         return None
 
     def save(self, year: int, value: Array, follows: Array) -> None:
-        """Keep what is done down to ``year``: the whole in any case, parts of it now and then.
-
-        A cache that cannot be written costs time only, and a warning.
-        """
+        """Keep what is done down to ``year``: the whole in any case, parts of it now and then."""
         if year > 0 and time.monotonic() - self.saved < KEEP_EVERY:
             return
         self.saved = time.monotonic()
-        try:
-            write(self.unfinished if year else self.file, {"year": np.array(year), "value": value, "follows": follows})
-            if year == 0:
-                self.unfinished.unlink(missing_ok=True)
-                delete_oldest(self.file.parent)
-        except OSError as problem:
-            warnings.warn(f"the optimum is not kept for the next time: {problem}", stacklevel=2)
+        write(self.unfinished if year else self.file, {"year": np.array(year), "value": value, "follows": follows})
+        if year == 0:
+            self.unfinished.unlink(missing_ok=True)
+            delete_oldest()
+
+
+def remembered(what: str, names: tuple[str, ...], compute: Callable[[], Mapping[str, Array]]) -> Mapping[str, Array]:
+    """Arrays of these names, computed the first time.
+
+    Args:
+        what: everything that they depend on, the version of this computation apart.
+        names: of the arrays.
+        compute: gives them.
+    """
+    file = folder() / f"found_{hashlib.sha256(f'{VERSION} {what}'.encode()).hexdigest()[:24]}.npz"
+    found: Mapping[str, Array] | None = read(file, names)
+    if found is None:
+        found = compute()
+        write(file, found)
+    return found
+
+
+def folder() -> Path:
+    """Where all of it lies."""
+    return data_home() / "fisheries"
+
+
+def read(file: Path, names: tuple[str, ...]) -> dict[str, Array] | None:
+    """Arrays of these names; ``None`` where the file is missing, damaged or lacks one."""
+    try:
+        with np.load(file) as arrays:
+            return {name: arrays[name] for name in names}
+    except _DAMAGED:
+        return None
 
 
 def write(file: Path, arrays: Mapping[str, Array]) -> None:
-    """Replace a file of arrays in one step."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".optimum.", suffix=".tmp")
+    """Replace a file of arrays in one step. A cache that cannot be written costs a warning, and time another day."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".optimum.", suffix=".tmp")
+    except OSError as problem:
+        warnings.warn(f"the optimum is not kept for the next time: {problem}", stacklevel=2)
+        return
     try:
         with os.fdopen(handle, "wb") as stream:
             np.savez(stream, **arrays)  # type: ignore[arg-type]
         os.replace(temporary, file)
-    except BaseException:
+    except OSError as problem:
+        warnings.warn(f"the optimum is not kept for the next time: {problem}", stacklevel=2)
+    finally:
         Path(temporary).unlink(missing_ok=True)
-        raise
 
 
-def delete_oldest(folder: Path) -> None:
+def delete_oldest() -> None:
     """Keep the newest solutions, and no leftovers of writes that were interrupted more than an hour ago."""
-    files = sorted(folder.glob("optimum_*.npz"), key=lambda file: file.stat().st_mtime)
-    abandoned = [file for file in folder.glob(".optimum.*.tmp") if file.stat().st_mtime < time.time() - 3600.0]
+    files = sorted(folder().glob("optimum_*.npz"), key=lambda file: file.stat().st_mtime)
+    abandoned = [file for file in folder().glob(".optimum.*.tmp") if file.stat().st_mtime < time.time() - 3600.0]
     for file in (*files[:-MOST_FILES], *abandoned):
         file.unlink(missing_ok=True)

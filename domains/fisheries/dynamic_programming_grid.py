@@ -40,10 +40,9 @@ class Spread(NamedTuple):
 
 
 def axis(lowest: float, highest: float, bend: float, points: int) -> Array:
-    """Points of an axis from ``lowest`` to ``highest``: evenly spaced below ``bend``, in equal ratios above."""
-    places = np.linspace(np.arcsinh(lowest / bend), np.arcsinh(highest / bend), points)
-    found: Array = bend * np.sinh(places)
-    found[0], found[-1] = lowest, highest
+    """Points from ``lowest`` on: evenly spaced within ``bend`` of it, farther off in equal ratios of the distance."""
+    found: Array = lowest + bend * np.sinh(np.linspace(0.0, np.arcsinh((highest - lowest) / bend), points))
+    found[-1] = highest
     return found
 
 
