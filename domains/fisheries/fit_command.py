@@ -2,9 +2,7 @@
 
 import io
 import json
-import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -29,6 +27,7 @@ from interlock.domains.fisheries.fitting import Fit, fit
 from interlock.domains.fisheries.fitting_bootstrap import Bootstrap, bootstrap, warnings
 from interlock.domains.fisheries.userdata import UserData, read_folder
 from interlock.domains.fisheries.userdata_series import History
+from interlock.domains.fisheries.userdata_table import write_text
 
 METHOD = "pathwise"
 """Method that the scenario names for training."""
@@ -93,7 +92,7 @@ def fit_verb(
         *(f"{row.name} {_interval(row)} {row.unit}, {row.how}" for row in rows),
         *notes,
     ]
-    _write(out, scenario_text(name, values, comments))
+    write_text(out, scenario_text(name, values, comments))
     if as_json:
         print(json.dumps(_object(read, rows, notes, out, draws, values, time.monotonic() - began), allow_nan=False))
     else:
@@ -141,7 +140,7 @@ def _estimated(
     else:
         notes.append(f"parameters are off by about {100 * spread:.0f} %; --uncertain makes episodes draw them so")
     if draws:
-        _write(Path(draws), _draws_text(read, found, drawn))
+        write_text(Path(draws), _draws_text(read, found, drawn))
     return values, rows, notes
 
 
@@ -254,19 +253,6 @@ def _check_target(path: Path, option: str, endings: Sequence[str], *, force: boo
         raise UsageError(f"{option} {path}: is there already{'' if path.is_dir() else '; --force replaces it'}")
     if not path.parent.is_dir():
         raise UsageError(f"{option} {path}: there is no folder {path.parent}")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file so that nobody ever sees half of it."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _as_path(path: Path) -> str:

@@ -124,7 +124,8 @@ def told(data: UserData, found: Fit, drawn: Bootstrap | None) -> list[Parameter]
     scale = {each("K", one.role, kind): size for one, size in zip(data.species, found.task.unit, strict=True)}
     rows = []
     for name in NAMES[kind]:
-        if name == "trend" and name not in found.task.free:
+        idle = name == "trend" or (name == "c" and found.values["beta"] == 0)
+        if idle and name not in found.task.free:
             continue
         size, how = (
             scale.get(name, 1.0),

@@ -44,6 +44,9 @@ LEAST_GROWTH = 1e-3
 LEAST_SD = 1e-4
 """Noise is taken to be at least this, for weights."""
 
+_ZERO = 1e-12
+"""Nearer to a bound of 0, an estimate is 0."""
+
 ROUNDS = 4
 """Least squares and the variances of the noise are found in turn."""
 
@@ -313,7 +316,7 @@ def _solve(
         values, misses, jacobian = _values(task, result.x), result.fun, result.jac
     else:
         values, misses, jacobian = dict(task.fixed), residuals(start), np.zeros((seen.log.size, 0))
-    values = {name: float(value) for name, value in values.items()}
+    values = {name: float(value) if abs(value) > _ZERO else 0.0 for name, value in values.items()}
     return Fit(task, values, _noise(seen, task, values), misses.reshape(seen.log.shape), jacobian)
 
 

@@ -16,6 +16,7 @@ from interlock.domains.fisheries.model import Array
 from interlock.domains.fisheries.scenario import FisheriesScenario
 from interlock.domains.fisheries.userdata import HISTORY, SPECIES
 from interlock.domains.fisheries.userdata_series import History
+from interlock.domains.fisheries.userdata_table import write_text
 
 FIRST_YEAR, YEARS, SEED = 1966, 60, 20
 SURVEY_CV = 0.05
@@ -97,4 +98,4 @@ def write(folder: Path) -> None:
     """Write the example into a folder, which is made if it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files(example()).items():
-        (folder / name).write_text(text, encoding="utf-8")
+        write_text(folder / name, text)

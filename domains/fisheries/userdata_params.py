@@ -7,10 +7,11 @@
     species:                 # of each species, by its name in species.csv
       cod: {r: 0.8, K: 120000, sigma: 0.1, initial: 60000}
 
-Units: ``K`` and ``initial`` (the stock in year 0) are in t; ``r`` and ``d_z`` in 1/year; ``sigma``, the standard
-deviation of yearly noise, is a share of the stock. All other parameters are in the units of the model, in which the K
-of each species is 1: one species with ``c: 0.1`` has its grazers half satisfied at a tenth of K, and ``beta: 0.23``
-takes at most 0.23 K a year. For the predator of a food web, K is the biomass that counts as one stock unit.
+Units: ``K`` and ``initial`` (the stock in year 0; beside a history, in place of its last biomass) are in t; ``r`` and
+``d_z`` in 1/year; ``sigma``, the standard deviation of yearly noise, is a share of the stock. All other parameters are
+in the units of the model, in which the K of each species is 1: one species with ``c: 0.1`` has its grazers half
+satisfied at a tenth of K, and ``beta: 0.23`` takes at most 0.23 K a year. For the predator of a food web, K is the
+biomass that counts as one stock unit.
 """
 
 import math

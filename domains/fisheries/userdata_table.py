@@ -8,7 +8,9 @@ import csv
 import difflib
 import io
 import math
+import os
 import re
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +99,19 @@ def near(name: str, known: Sequence[str]) -> str:
     lower = {other.lower(): other for other in reversed(known)}
     close = difflib.get_close_matches(name.lower(), list(lower), n=1)
     return f"; did you mean {lower[close[0]]}?" if close else f"; there are: {', '.join(known) or 'none'}"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that nobody ever sees half of it."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def read_text(path: Path, problems: list[str]) -> str | None:
