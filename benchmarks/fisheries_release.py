@@ -42,7 +42,7 @@ WORLDS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("may-tipping", {"limits": {"max_change": 0.15}}),
     ("web-two-fisheries", {"limits": {"tac": 0.15, "max_change": 0.1}, "tonnes": [50_000.0, 20_000.0, 800.0]}),
     ("web-drift", {"limits": {"tac": 0.3}}),
-    ("web-capacity", {}),
+    ("web-capacity", {"tuned": None}),
     ("web-cycle", {"limits": {"max_change": 0.05}}),
     ("web-hidden-predator", {"limits": {"tac": 0.2, "max_change": 0.2}}),
     ("web-uncertain", {}),

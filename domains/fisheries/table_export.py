@@ -27,6 +27,9 @@ POINTS = 51
 """Stocks of the harvested species in the table."""
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 """Of visited states, where the other inputs are asked."""
+COARSE = (0.0, 0.5, 1.0)
+"""The same where a table would have more than ``MOST`` rows."""
+MOST = 100_000
 STATES = 40_000
 """Years that are played, about."""
 LATE = (20, 8, 3, 1)
@@ -119,17 +122,18 @@ def tabulate(scenario: FisheriesScenario, policy: Policy, visited: Visited) -> C
         policy.reset()
         return np.clip(policy.act(views_of(scenario, asked), deterministic=True), 0.0, 1.0)
 
-    axes = {name: np.unique(np.round(np.quantile(values, QUANTILES), 6)) for name, values in columns.items()}
-    axes["year"] = _years(scenario, decide, columns)
+    years = _years(scenario, decide, columns)
+
+    def grid_of(name: str, quantiles: tuple[float, ...]) -> dict[str, Array]:
+        grid = {key: np.unique(np.round(np.quantile(values, quantiles), 6)) for key, values in columns.items()}
+        own = np.round(np.linspace(0.0, columns[f"stock_{name}"].max(), POINTS), 6)
+        return {**grid, "year": years, f"stock_{name}": own}
+
     blocks = {}
     for j, name in enumerate(scenario.harvested):
-        own, grid = f"stock_{name}", dict(axes)
-        grid[own] = np.round(np.linspace(0.0, columns[own].max(), POINTS), 6)
-        for other in scenario.harvested:
-            if other != name and f"last_mortality_{other}" in grid:
-                grid[f"last_mortality_{other}"] = np.round(
-                    np.median(columns[f"last_mortality_{other}"], keepdims=True), 6
-                )
+        grid = grid_of(name, QUANTILES)
+        if np.prod([float(len(axis)) for axis in grid.values()]) * len(scenario.harvested) > MOST:
+            grid = grid_of(name, COARSE)
         points = np.meshgrid(*grid.values(), indexing="ij")
         values = decide({key: point.ravel() for key, point in zip(grid, points, strict=True)})[:, j]
         blocks[name] = Block(grid, values.reshape(points[0].shape))
