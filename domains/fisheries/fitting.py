@@ -335,6 +335,8 @@ def _noise(seen: Growth, task: Task, p: Mapping[str, float]) -> Array:
 
 def correlations(found: Fit) -> Array:
     """Correlations of the estimates ``(free, free)`` from the curvature of the sum of squares; NaN where it is flat."""
+    if not found.task.free:
+        return np.empty((0, 0))
     scale = np.linalg.norm(found.jacobian, axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         scaled = found.jacobian / scale

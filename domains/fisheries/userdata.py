@@ -68,7 +68,7 @@ def read_folder(folder: Path) -> UserData:
     if has[HISTORY]:
         limits = {one.name: one.limit for one in species}
         history = read_history(folder / HISTORY, names, capacities, limits, problems, notes)
-    else:
+    elif has[PARAMS]:
         _check_complete(species, params, capacities, problems)
     _check_limits(species, history, params, capacities, problems)
     if problems or table is None:

@@ -161,6 +161,7 @@ def _check_unit(table: Table, name: str, rows: Sequence[_Row], capacity: float, 
                 f"{table.file} row {table.rows[largest.k]}, year {largest.year:.0f}, species {name}, biomass: "
                 f"{largest.biomass:g} t is {largest.biomass / size:,.0f} times {what}, {size:g} t"
                 f"{f', and so are {len(beyond) - 1} others' if len(beyond) > 1 else ''}: is it in kg? expected t"
+                f"{'' if what == 'K' else ' (where it is right, tell K in species.csv)'}"
             )
             return
 

@@ -114,6 +114,16 @@ def test_parameters_that_are_known_stay_as_they_are(tmp_path: Path) -> None:
     assert scenario.model.r == pytest.approx(0.8, rel=0.3)
 
 
+def test_all_parameters_may_be_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, out = cod(tmp_path / "mine"), tmp_path / "cod.yaml"
+    (folder / "params.yaml").write_text("species: {cod: {K: 120000, r: 0.8}}", encoding="utf-8")
+    assert run("fit", "--data", folder, "--out", out, "--resamples", 20) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "given" in lines["K"]
+    assert "estimated" in lines["sigma"]
+    assert load_scenario(DOMAIN, str(out)).model.r == 0.8
+
+
 def test_a_wrong_guess_of_the_capacity_is_pointed_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = cod(tmp_path / "mine")
     (folder / "species.csv").write_text(SPECIES.replace("120000", "900000"), encoding="utf-8")
