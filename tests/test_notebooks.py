@@ -15,7 +15,7 @@ FAST = {
 }
 PRINTED = {
     "fisheries": (
-        "dynamic_programming:    6.43", "of which 0.41 in the last 10 years", "learned: ", "policy: learned; reward",
+        "dynamic_programming:    6.43", "of which 0.41 in the last year", "learned: ", "policy: learned; reward",
         "year 1970, species herring, biomass: ", "K_x: ", "two prey, 2 fleets each: mortality", "fleet_x_1",
         "stock 0.75: released", "collapse_within_1_year",
     ),

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from interlock.core.evaluation.statistics import Estimate, student
 from interlock.core.problem import Findings
 from interlock.domains.fisheries.published import SHARE, UNIT, Fresh, Measured, SameEpisodes
@@ -35,7 +33,9 @@ EXPLAINED = (
 )
 """What the columns mean."""
 
-_GREY, _BLUE, _RED = "#7F7F7F", "#0072B2", "#D55E00"
+
+_ROOT = 10.0
+"""Square root of the published number of episodes."""
 
 
 def findings(measured: Measured, notes: Sequence[str]) -> Findings:
@@ -169,32 +169,37 @@ def _perturbed_notes(values: Sequence[Mapping[str, Any]]) -> list[str]:
 def _strategies_figure(strategies: Mapping[str, Mapping[str, Any]]) -> tuple[str, str, Any]:
     import plotly.graph_objects as go
 
-    figure = go.Figure()
+    figure, names = go.Figure(), list(strategies)
     kinds = (
-        ("in print", "in_print", _GREY, "x"),
+        ("in print", "in_print", "#7F7F7F", "x"),
         ("(a) last year left out", "last_year_left_out", "#56B4E9", "circle"),
         ("(b) tuned on the same 100", "same_episodes", "#CC79A7", "square"),
-        ("(c) both", "both", _RED, "diamond"),
-        ("honest", "reward", _BLUE, "circle"),
+        ("(c) both", "both", "#D55E00", "diamond"),
+        ("honest", "reward", "#0072B2", "circle"),
     )
-    for title, key, colour, symbol in kinds:
-        points = [(name, one[key]) for name, one in strategies.items() if one.get(key) is not None]
-        means = [told["reward"] if key == "in_print" else told["mean"] for _, told in points]
-        halves = [
-            1.96 * told["sd"] / np.sqrt(100) if key == "in_print" else told["high"] - told["mean"] for _, told in points
-        ]
+    for place, (title, key, colour, symbol) in enumerate(kinds):
+        found = [(row, one[key]) for row, one in enumerate(strategies.values()) if one.get(key) is not None]
+        printed = key == "in_print"
         figure.add_scatter(
-            x=means,
-            y=[name.replace("_", " ") for name, _ in points],
+            x=[told["reward"] if printed else told["mean"] for _, told in found],
+            y=[row + 0.14 * (place - 2) for row, _ in found],  # one line each, so that equal figures are seen
+            error_x={
+                "array": [1.96 * told["sd"] / _ROOT if printed else told["high"] - told["mean"] for _, told in found],
+                "thickness": 1.2,
+                "width": 3,
+            },
             mode="markers",
             name=title,
-            marker={"color": colour, "symbol": symbol, "size": 9},
-            error_x={"array": halves, "thickness": 1.2, "width": 4},
+            marker={"color": colour, "symbol": symbol, "size": 7},
         )
     figure.update_layout(
         xaxis_title=f"mean reward of an episode [{UNIT}]",
-        yaxis={"autorange": "reversed"},
-        height=160 + 42 * len(strategies),
+        yaxis={
+            "tickvals": list(range(len(names))),
+            "ticktext": [name.replace("_", " ") for name in names],
+            "range": [len(names) - 0.5, -0.5],
+        },
+        height=160 + 55 * len(names),
         margin={"l": 10},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
     )
