@@ -101,9 +101,10 @@ def _teller(name: str) -> Progress:
         if before == 0:  # the first step compiles, the speed of the others counts
             began, before = now, done
         elif now >= following and done < total:
-            following = now + TELL_EVERY
             left = (now - began) * (total - done) / (done - before)
-            text = f"{name}: dynamic programming, {done} of {total} years, about {left:.0f} s to go"
-            print(text, file=sys.stderr, flush=True)
+            if left >= PATIENCE:
+                following = now + TELL_EVERY
+                text = f"{name}: dynamic programming, {done} of {total} years, about {left:.0f} s to go"
+                print(text, file=sys.stderr, flush=True)
 
     return tell

@@ -81,8 +81,10 @@ class Kept:
         if year > 0 and time.monotonic() - self.saved < KEEP_EVERY:
             return
         self.saved = time.monotonic()
-        write(self.unfinished if year else self.file, {"year": np.array(year), "value": value, "follows": follows})
-        if year == 0:
+        done = write(
+            self.unfinished if year else self.file, {"year": np.array(year), "value": value, "follows": follows}
+        )
+        if done and year == 0:
             self.unfinished.unlink(missing_ok=True)
             delete_oldest()
 
@@ -117,20 +119,22 @@ def read(file: Path, names: tuple[str, ...]) -> dict[str, Array] | None:
         return None
 
 
-def write(file: Path, arrays: Mapping[str, Array]) -> None:
-    """Replace a file of arrays in one step. A cache that cannot be written costs a warning, and time another day."""
+def write(file: Path, arrays: Mapping[str, Array]) -> bool:
+    """Replace a file of arrays in one step; whether that worked. Otherwise there is a warning, and no harm but time."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".optimum.", suffix=".tmp")
     except OSError as problem:
         warnings.warn(f"the optimum is not kept for the next time: {problem}", stacklevel=2)
-        return
+        return False
     try:
         with os.fdopen(handle, "wb") as stream:
             np.savez(stream, **arrays)  # type: ignore[arg-type]
         os.replace(temporary, file)
+        return True
     except OSError as problem:
         warnings.warn(f"the optimum is not kept for the next time: {problem}", stacklevel=2)
+        return False
     finally:
         Path(temporary).unlink(missing_ok=True)
 

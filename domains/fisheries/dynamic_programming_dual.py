@@ -57,11 +57,12 @@ def lagrangian(
 def dual(scenario: FisheriesScenario, price: float, *, coarse: bool = False) -> float:
     """What no policy can beat that keeps the limit on collapses, by one price of a collapse."""
     costs = full.collapse_costs(scenario, flat=price)
-    points: full.Points | None = None
     if coarse:
         points = COARSE_STOCKS if isinstance(scenario.model, OneSpecies) else COARSE
-    value = full.solve(scenario, costs=costs, points=points, keep=False).mean_value(scenario)
-    return value + price * (scenario.collapse_probability or 0.0)
+        solved = full.solve(scenario, costs=costs, points=points, keep=False, progress=lambda done, total: None)
+    else:
+        solved = full.solve(scenario, costs=costs, keep=False)
+    return solved.mean_value(scenario) + price * (scenario.collapse_probability or 0.0)
 
 
 def _best_price(scenario: FisheriesScenario, tell: Callable[[int], None]) -> float:

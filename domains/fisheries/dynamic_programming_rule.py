@@ -101,13 +101,17 @@ def _best_near(net, first, second, at_a, at_b, x, y, left):
     else:
         columns = CANDIDATES
         _lattice(second, at_b, y, tried_b, from_b, share_b)
-    top = -np.inf
+    top, base, reach = -np.inf, from_b[0], from_b[columns - 1] - from_b[0] + (STENCIL if columns > 1 else 1)
+    column = np.empty(reach)
     for n in range(CANDIDATES):
+        for b in range(reach):
+            column[b] = 0.0
+            for a in range(STENCIL):
+                column[b] += share_a[n, a] * net[from_a[n] + a, base + b]
         for m in range(columns):
             value = 0.0
-            for a in range(STENCIL):
-                for b in range(STENCIL if columns > 1 else 1):
-                    value += share_a[n, a] * share_b[m, b] * net[from_a[n] + a, from_b[m] + b]
+            for b in range(min(STENCIL, reach)):
+                value += share_b[m, b] * column[from_b[m] - base + b]
             if value >= top:
                 top = value
                 left[0] = tried_a[n]
