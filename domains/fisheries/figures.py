@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 from interlock.core.environment import Split
 from interlock.core.policy import Policy
 from interlock.core.problem import Figure
-from interlock.domains.fisheries import figures_methods, figures_model, figures_replay, figures_rules, figures_years
+from interlock.domains.fisheries import (
+    figures_methods,
+    figures_model,
+    figures_replay,
+    figures_rules,
+    figures_years,
+    frontier,
+)
 from interlock.domains.fisheries.figures_replay import Played
 from interlock.domains.fisheries.figures_style import nothing
 from interlock.domains.fisheries.scenario import FisheriesScenario, OneSpecies
@@ -50,9 +57,12 @@ def figures(problem: Any) -> Mapping[str, Figure]:
         "frontier": Figure(
             "What safety costs",
             "Right: fewer futures end with a collapse; up: more is caught. Bars: 95 % intervals. The shaded part keeps "
-            "the limit on collapses; the method to choose is the highest one in it. On average over all futures no "
-            "method is above a dashed horizontal line: what is missing to it is the most that could still be gained.",
-            partial(figures_methods.draw_frontier, scenario),
+            "the limit on collapses; the method to choose is the highest one in it. Green "
+            "lines: how far dynamic programming gets under other penalties of a collapse, on other futures. On average "
+            "no method is above the dashed horizontal line.",
+            lambda policies, evidence: figures_methods.draw_frontier(
+                scenario, frontier.points(scenario), policies, evidence
+            ),
         ),
         "catches": Figure(
             "Catch and mortality over the years",

@@ -36,7 +36,7 @@ _LEARNED = (
     Look("#CC79A7", "solid", "diamond-tall"),
     Look("#882255", "solid", "diamond-wide"),
 )
-_RULES: Mapping[str, Look] = {
+RULES: Mapping[str, Look] = {
     "optimum": Look("#009E73", "solid", "star"),
     "optimum_stationary": Look("#009E73", "dash", "star-square"),
     "constant_mortality": Look("#0072B2", "solid", "circle"),
@@ -70,7 +70,7 @@ def looks(learned: Mapping[str, bool]) -> dict[str, Look]:
     found: dict[str, Look] = {}
     tested, others = cycle(_LEARNED), cycle(_OTHERS)
     for name in sorted(learned):  # the same in every picture and every order
-        found[name] = next(tested) if learned[name] else _RULES.get(name) or next(others)
+        found[name] = next(tested) if learned[name] else RULES.get(name) or next(others)
     return found
 
 

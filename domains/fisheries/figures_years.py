@@ -70,11 +70,12 @@ def draw_stocks(
         titles.append(f"<b>{words(name)}</b>{lost}")
     figure, places = panels(titles, 2, shared_yaxes="all", shared_xaxes=True, vertical_spacing=0.12)
     factor, unit = units(scenario)
-    x = np.arange(0, scenario.horizon, step(scenario))
+    top, x = 0.0, np.arange(0, scenario.horizon, step(scenario))
     for panel, (played, place) in enumerate(zip(games.values(), places, strict=True)):
         for i, species in enumerate(scenario.model.species):
             colour, dash = SPECIES[i]
             low, middle, high = (factor[i] * values for values in spread(played.stock[:, x, i]))
+            top = max(top, float(np.nanmax(high)))
             figure.add_trace(band(x, low, high, colour, species), **place)
             figure.add_trace(line(x, middle, colour, dash, species, showlegend=panel == 0), **place)
         limit = scenario.collapse_level * factor
@@ -91,7 +92,7 @@ def draw_stocks(
                     ),
                     **place,
                 )  # fmt: skip
-    figure.update_yaxes(rangemode="tozero")
+    figure.update_yaxes(range=[0, 1.05 * top])
     figure.update_xaxes(range=[0, scenario.horizon])
     figure.update_yaxes(title=f"stock ({unit})", col=1)
     figure.update_xaxes(title="year", row=places[-1]["row"])

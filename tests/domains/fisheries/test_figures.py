@@ -1,11 +1,13 @@
 """The pictures: what is drawn are the numbers of the evidence and of the futures that it is about."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from interlock.core.evaluation.evidence import evaluate_policies
+from interlock.core.evaluation.record import BoundEvidence
 from interlock.core.policy import FunctionPolicy
 from interlock.domains.fisheries import (
     figures_methods,
@@ -13,9 +15,12 @@ from interlock.domains.fisheries import (
     figures_replay,
     figures_rules,
     figures_style,
+    frontier,
     tuning,
 )
+from interlock.domains.fisheries.figures_methods import frontiers
 from interlock.domains.fisheries.figures_years import quadrants, ratios, spread
+from interlock.domains.fisheries.frontier import FrontierPoint
 from interlock.domains.fisheries.problem import build
 from interlock.domains.fisheries.rules import score
 from interlock.domains.fisheries.scenario import FisheriesScenario
@@ -29,6 +34,18 @@ WALLEYE = {
     "initial_sd": 0.0, "collapse_level": 0.0, "collapse_probability": None, "low_years": None, "horizon": 40,
     "observed": {"cv": 0.1}, "baselines": ["f_msy", "no_harvest"], "evaluation": SIZES["evaluation"],
 }  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small(tmp_path_factory):
+    """Coarse grids of dynamic programming, in a cache of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INTERLOCK_DATA", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(frontier, "SHARES", (0.3, 3.0))
+        patch.setattr(frontier, "FLATS", ())
+        patch.setattr(frontier, "WEB_POINTS", (8, 8, 10))
+        patch.setattr(frontier, "STOCKS", 201)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +231,35 @@ def test_frontier_shows_means_with_their_intervals(web):
     assert "no harvest" in left_out
     assert "no harvest" not in marks
     assert any(shape.x0 == shape.x1 == 0.95 for shape in figure.layout.shapes)
+
+
+def test_frontier_joins_the_rules_that_no_other_beats(web):
+    problem, policies, evidence = web
+    points = [
+        FrontierPoint(f"optimum: {k}", reward, 0.1, survival, 0.01, "some")
+        for k, (reward, survival) in enumerate([(9.0, 0.97), (10.0, 0.95), (8.0, 0.96), (7.0, 1.0), (6.9, 0.98)])
+    ]
+    points.append(FrontierPoint("optimum_stationary: 5", 5.0, 0.1, 0.99, 0.01, "some"))
+    found = {kind: [point.reward for point in front] for kind, front in frontiers(points).items()}
+    assert found == {"optimum": [10.0, 9.0, 7.0], "optimum_stationary": [5.0]}
+    scale = max(policy.objective.mean for policy in evidence.policies.values()) / 10
+    scaled = [replace(point, reward=scale * point.reward) for point in points]
+    figure = figures_methods.draw_frontier(problem.scenario, scaled, policies, evidence)
+    line = next(trace for trace in figure.data if trace.name == "dynamic programming, sees the year")
+    assert list(line.y) == pytest.approx([scale * reward for reward in found["optimum"]])
+    assert list(line.error_x.array) == pytest.approx([0.0196] * 3)
+
+
+def test_a_bound_for_those_who_keep_the_limit_is_drawn_where_it_is_kept(one):
+    problem, policies, evidence = one
+    bounds = {
+        "dynamic_programming": BoundEvidence(3.0, "exact", 3.0, 3.0, "for all"),
+        "lagrangian_dual": BoundEvidence(2.0, "relaxation", 2.0, 2.0, "for some"),
+    }
+    figure = figures_methods.draw_frontier(problem.scenario, [], policies, replace(evidence, bounds=bounds))
+    starts = {shape.y0: shape.x0 for shape in figure.layout.shapes if shape.type == "line" and shape.y0 == shape.y1}
+    assert starts[2.0] == 0.95
+    assert starts[3.0] == figure.layout.xaxis.range[0] < 0.95
 
 
 def test_a_sample_of_quantiles_has_the_mean_of_the_values():
