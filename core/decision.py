@@ -104,7 +104,8 @@ class VectorContract(DecisionContract, Protocol):
     """A contract whose actions are vectors of numbers, decided by a policy that may have a memory.
 
     What a ``DecisionContract`` calls scores is then the policy's output, a vector with as many numbers as an action of
-    the environment. The memory travels in the request's and the answer's entry ``hidden_state`` (see
+    the environment. Where ``takes_actions`` is true, actions of the environment are such outputs: then networks that
+    give actions can be bundled too. The memory travels in the request's and the answer's entry ``hidden_state`` (see
     ``hidden_state_schema``), or is built up again from a history.
     """
 

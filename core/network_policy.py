@@ -22,6 +22,9 @@ from interlock.core.networks import ActorCritic
 from interlock.core.policy import Encoder, choose_encoder, load_arrays, save_arrays
 from interlock.core.problem import Problem
 
+BOX_HEADS = ("gaussian", "tanh_gaussian", "beta")
+"""Heads whose action is a vector within a box."""
+
 
 class NetworkPolicy:
     """A network whose head gives a distribution over actions; takes its mode, or draws.
@@ -54,17 +57,18 @@ class NetworkPolicy:
 
     @property
     def unbundled(self) -> str | None:
-        """Why no bundle can hold this network, ``None`` if one can: of actor-critic networks, those that score actions.
+        """Why no bundle can hold this network, ``None`` if one can: it has no memory, and actions of one part.
 
-        A bundle scores discrete actions request by request; recurrent decision rules are bundled in a way of their own.
+        A bundle scores discrete actions, or takes a vector within a box, request by request; recurrent decision rules
+        are bundled in a way of their own.
         ``export_scorer`` writes any network, for whoever feeds it the memory or takes its numbers.
         """
         if self.network.blind:
             return "a policy that decides with its own predicted mask is not bundled: bundles have the exact mask"
-        if not self.network.memory and self.head.kind == "categorical":
+        if not self.network.memory and self.head.kind in ("categorical", *BOX_HEADS):
             return None
         found = f"a {self.head.kind} head" + (" and a memory" if self.network.memory else "")
-        return f"actor-critic networks with a memory or without discrete actions are not bundled yet: this has {found}"
+        return f"actor-critic networks with a memory or several kinds of action are not bundled yet: this has {found}"
 
     def inputs(self, observation: Observation) -> dict[str, Tensor]:
         """Arguments of the network, without memory."""
@@ -152,8 +156,9 @@ class NetworkPolicy:
             example |= {"memory": torch.zeros(2, self.network.memory), "start": torch.ones(2)}
             outputs.append("memory_next")
         export_graph(_Decision(self.network, list(example)), example, outputs, folder / "policy.onnx")
+        vector = {"kind": "onnx_recurrent", "output": "action"} if self.head.kind in BOX_HEADS else {"kind": "onnx"}
         return {
-            "kind": "onnx",
+            **vector,
             "encoder": self.description["encoder"],
             "file": "policy.onnx",
             "inputs": list(example),

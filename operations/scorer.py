@@ -105,8 +105,11 @@ def _onnx(description: Mapping[str, Any], encoder: Encoder, bundle: Bundle) -> S
 
 
 def _recurrent(description: Mapping[str, Any], encoder: Encoder, bundle: Bundle) -> Scorer:
-    """A network with the output ``raw``; an input ``x`` with an output ``x_next`` is memory, zero at the start."""
-    name = description["file"]
+    """A network with the output ``raw`` or that of the description; an input with an output ``..._next`` is memory.
+
+    Memory is zero at the start.
+    """
+    name, wished = description["file"], str(description.get("output", "raw"))
     session = _session(name, bundle)
     outputs = [entry.name for entry in session.get_outputs()]
     start, wanted = {}, []
@@ -115,7 +118,7 @@ def _recurrent(description: Mapping[str, Any], encoder: Encoder, bundle: Bundle)
             start[entry.name] = np.zeros([side if isinstance(side, int) else 1 for side in entry.shape], np.float32)
         else:
             wanted.append(entry.name)
-    problems = [f"{name}: has no output 'raw'"] if "raw" not in outputs else []
+    problems = [] if wished in outputs else [f"{name}: has no output {wished!r}"]
     problems += [
         f"{name}: input {entry!r} is not one of scorer.inputs in the manifest"
         for entry in wanted
@@ -123,7 +126,7 @@ def _recurrent(description: Mapping[str, Any], encoder: Encoder, bundle: Bundle)
     ]
     if problems:
         raise BadInput(f"bundle {bundle.path}", problems)
-    given = ["raw", *(f"{entry}{NEXT}" for entry in start)]
+    given = [wished, *(f"{entry}{NEXT}" for entry in start)]
 
     def step(observation: Observation, memory: Memory) -> tuple[Array, Memory]:
         inputs = encoder(observation)

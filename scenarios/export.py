@@ -80,6 +80,9 @@ def write_bundle(
         draft = Path(temporary) / "bundle"
         draft.mkdir()
         scorer = policy.export_scorer(draft)
+        if scorer.get("output") == "action" and not getattr(contract, "takes_actions", False):
+            domain = problem.scenario.domain
+            raise NotExportable(f"bundles of {domain} decide by the numbers of a rule, not by a network's actions")
         own = contract.assets() if carries_files(contract) else {}
         carried = {**own, **(assets or {})}
         for name, content in carried.items():

@@ -38,6 +38,8 @@ class FisheriesDecision:
 
     domain = "fisheries"
     schema_version = SCHEMA_VERSION
+    takes_actions = True
+    """What the environment takes, ``propose`` takes too."""
     ambiguous = ("collapse_within_5_years",)
     """Counts of rollouts: another processor's rounding may move one over the limit."""
 

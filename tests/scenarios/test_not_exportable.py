@@ -60,7 +60,7 @@ def test_a_randomised_policy_is_compared_and_reported_without_a_bundle(tmp_path,
     ("space", "memory", "has"),
     [
         (spaces.Discrete(100), 4, "a categorical head and a memory"),
-        (spaces.Box(0, 1, (2,)), 0, "a beta head"),
+        (spaces.Box(0, 1, (2,)), 4, "a beta head and a memory"),
         (spaces.MultiDiscrete([3, 2]), 0, "a multi_discrete head"),
         (spaces.Tuple([spaces.Discrete(2), spaces.Box(0, 1, (2,))]), 4, "a hybrid head and a memory"),
     ],

@@ -12,8 +12,13 @@ pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 
 import torch
+from gymnasium import spaces
 
+from interlock.core.actor_critic.config import NetworkSettings
 from interlock.core.errors import BadInput
+from interlock.core.heads import build_head
+from interlock.core.network_policy import NetworkPolicy, describe
+from interlock.core.networks import build_network
 from interlock.core.pathwise.config import PathwiseConfig
 from interlock.core.pathwise.method import train
 from interlock.core.policy import FunctionPolicy
@@ -89,6 +94,24 @@ def test_a_bundle_decides_and_tests_itself(bundles, case):
     assert "the policy is not trusted here" in answer["reason"]
     assert answer["proposal"] is None
     assert problem.scenario.harvested == tuple(answer["mortality"])
+
+
+@pytest.mark.parametrize("head", ["gaussian", "beta"])
+def test_actor_critic_networks_are_bundled_too(scenarios, tmp_path, head):
+    problem = problem_of(scenarios, "one")
+    observation = problem.environment(1, seed=0, split="train").reset()
+    encoded = problem.encoders()["stock"](observation)
+    settings = NetworkSettings(hidden=(8,))
+    network = build_network(encoded, build_head(spaces.Box(0.0, 1.0, (1,), np.float64), head), settings, seed=1)
+    description = {"encoder": "stock", **describe(observation, encoded)}
+    policy = NetworkPolicy(network, problem.encoders()["stock"], description)
+    write_bundle(tmp_path / "bundle", problem=problem, policy=policy, run_info={}, evidence_summary={})
+    decider = Decider(tmp_path / "bundle")
+    assert decider.selftest() == []
+    raw = {"year": 1, "stock": {"x": 0.6}}
+    assert decider.decide(raw)["proposal"] == pytest.approx(
+        np.clip(policy.act(decider.contract.observation(decider.contract.parse(raw)))[0], 0, 1), abs=1e-6
+    )
 
 
 def test_altered_copies_are_noticed(bundles, tmp_path):
