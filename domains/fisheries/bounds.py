@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from interlock.core.problem import Bound
+from interlock.core.problem import Bound, BoundKind
 from interlock.domains.fisheries import dynamic_programming, walleye_bounds
 from interlock.domains.fisheries import dynamic_programming_one as one
 from interlock.domains.fisheries import dynamic_programming_web as web
@@ -27,7 +27,7 @@ def bounds(scenario: FisheriesScenario) -> dict[str, Bound]:
     found = [
         Bound(
             "dynamic_programming",
-            "relaxation" if left_out else "exact",
+            _kind(scenario, left_out),
             lambda split, count: np.array(dynamic_programming.solve(scenario).mean_value(scenario)),
             f"expected value of the best decisions that see all stocks and the year{_without(left_out)}: backward "
             f"induction on {_grid(scenario)}",
@@ -47,6 +47,14 @@ def bounds(scenario: FisheriesScenario) -> dict[str, Bound]:
     return {bound.name: bound for bound in found}
 
 
+def _kind(scenario: FisheriesScenario, left_out: list[str]) -> BoundKind:
+    """What a value is: exact values are off by less than 0.05."""
+    if left_out:
+        return "relaxation"
+    settled = isinstance(scenario.model, OneSpecies) or web.accuracy(scenario) < 0.05
+    return "exact" if settled else "statistical"
+
+
 def _without(left_out: list[str]) -> str:
     return f", without {', '.join(left_out)}" if left_out else ""
 
@@ -55,7 +63,8 @@ def _grid(scenario: FisheriesScenario) -> str:
     """What the value is computed on, and how far off it may be."""
     if isinstance(scenario.model, OneSpecies):
         return f"a grid of {one.STOCKS} stocks"
-    return f"a grid of {' x '.join(str(count) for count in web.POINTS)} stocks, {web.ACCURACY}"
+    points = " x ".join(str(count) for count in web.POINTS)
+    return f"a grid of {points} stocks, at most {web.accuracy(scenario)} too high by its coarseness"
 
 
 def _left_out(scenario: FisheriesScenario) -> list[str]:

@@ -323,3 +323,9 @@ def test_bounds_of_webs(scenarios):
     assert bounds(scenarios.web(uncertainty={"sd": 0.1})) == {}
     assert fishery_of(scenarios.web()).penalty == dp.collapse_costs(scenarios.web())[0]
     assert dp.collapse_costs(scenarios.web(reward="constrained"), flat=2.0).tolist() == [2.0] * 200
+
+
+def test_a_coarse_value_is_not_called_exact(scenarios):
+    free = {"collapse_probability": None, "low_years": None}
+    cycle = scenarios.web(model={"kind": "food_web", "predator": "exogenous"}, **free)
+    assert bounds(cycle)["dynamic_programming"].kind == "statistical"
