@@ -43,8 +43,8 @@ POINTS: Grid = (44, 44, 60)
 """Of the optimum that users see."""
 ACCURACY = 0.02
 """By how much the value of the scenarios of Interlock may be too high, as 32 x 32 x 44 to 72 x 72 x 96 points show."""
-ACCURACY_CYCLE = 0.3
-"""The same where the predator follows a cycle, and its stock spreads over a wide range."""
+ACCURACY_CYCLE = 0.1
+"""The same where the predator follows a cycle, and spreads over a wide range (24 x 24 x 32 to 44 x 44 x 60 points)."""
 HIGHEST = (1.7, 1.7, 2.5)
 """Largest stocks of x, y and z, in the largest carrying capacity; higher ones count as these."""
 HIGHEST_CYCLE = 8.0
