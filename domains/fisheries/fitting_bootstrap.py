@@ -5,7 +5,8 @@ mortalities make new histories of the same length, and each gives a draw of the 
 not do where surveys err, since their errors stand on both sides of the equation. Intervals are percentiles of the draws
 joined with bias-corrected ones (Efron 1987, without acceleration): short histories overstate density dependence, and
 the correction moves the interval by as much as they do so among the draws; next to a bound, where it would leave next
-to nothing, the percentiles remain.
+to nothing, the percentiles remain. On drawn histories of one species whose surveys are exact, the intervals cover the
+truth as often as they say; with survey errors of 5 to 10 %, in 82 to 92 % of 40 histories for r and K.
 """
 
 import math
