@@ -9,11 +9,13 @@ honestly on 10,000 fresh futures; rules with the published parameters; and ``web
 Learned policies are those of ``runs/fisheries_learned``, trained there before by
 ``python benchmarks/fisheries_learned.py train SCENARIO SEED``; of several seeds, the first counts, as one training run
 was published. ``--record`` writes ``domains/fisheries/published_results.json`` in one piece, and only with all
-scenarios and all policies.
+scenarios and all policies; one that was stopped goes on after the last scenario that it finished.
 """
 
 import argparse
+import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +45,8 @@ from interlock.scenarios.loading import load_scenario  # noqa: E402
 ROOT = Path(__file__).resolve().parents[1]
 TRAINED = ROOT / "runs" / "fisheries_learned"
 FILE = ROOT / "domains" / "fisheries" / "published_results.json"
+PARTS = ROOT / "runs" / "fisheries_published"
+"""Scenarios that a recording has finished, until it is complete."""
 COMMAND = "python benchmarks/fisheries_published.py --record"
 SEED = 0
 """Of training."""
@@ -146,7 +150,13 @@ def main(arguments: Sequence[str]) -> int:
             return 1
     found = {}
     for name, problem in problems.items():
+        part = PARTS / f"{name}.json"
+        if options.record and part.is_file():
+            found[name] = json.loads(part.read_text(encoding="utf-8"))
+            continue
         found[name] = told(name, published.measure(problem, policies[name], 0, lambda done, total: None))
+        if options.record:
+            write_json(part, found[name])
     if options.record:
         content = {
             "command": COMMAND,
@@ -163,6 +173,7 @@ def main(arguments: Sequence[str]) -> int:
             "tables": tables(found),
         }
         write_json(FILE, content)
+        shutil.rmtree(PARTS)
         print(f"written: {FILE.relative_to(ROOT)}")
     return 0
 

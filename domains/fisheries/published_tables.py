@@ -63,7 +63,7 @@ def findings(measured: Measured, notes: Sequence[str]) -> Findings:
 def strategy_values(measured: Measured) -> dict[str, dict[str, Any]]:
     """Name -> the figures of a strategy, in print and ours."""
     found: dict[str, dict[str, Any]] = {}
-    printed, searched = measured.printed, dict[str, SameEpisodes](measured.searched)
+    printed, searched = measured.printed, {str(kind): one for kind, one in measured.searched.items()}
     for name, one in measured.played.items():
         found[name] = {"in_print": _in_print(printed, name), **_fresh_values(one)}
         if name in searched:
