@@ -43,8 +43,9 @@ def figures(problem: Any) -> Mapping[str, Figure]:
 
     drawn = f"the first {count} held-out futures"
     collapses = scenario.collapse_level > 0
+    rules = _rules(scenario, replay)
     found = {
-        **_rules(scenario, replay),
+        "rule": rules.pop("rule"),
         "stocks": Figure(
             "Stocks over the years",
             f"Lines: median over those of {drawn} in which all species still live; bands: the middle 90 % of them. "
@@ -82,6 +83,7 @@ def figures(problem: Any) -> Mapping[str, Figure]:
             + ("to the left are futures that ended early." if collapses else "to the left are lean futures."),
             lambda policies, evidence: figures_methods.draw_rewards(evidence),
         ),
+        **rules,
         "kobe": Figure("Overfished, overfishing, or healthy", _kobe_caption(scenario), _kobe(scenario, replay)),
         **_model(scenario),
     }
