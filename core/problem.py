@@ -112,12 +112,14 @@ class Bound:
         compute: ``(split, count) -> array``: ``(count,)`` values, one per instance, or shape ``()`` where the bound
             holds for the expectation over instances only. In the unit of the objective.
         describe: one sentence.
+        feasible_only: whether it holds only for policies that keep the constraints.
     """
 
     name: str
     kind: BoundKind
     compute: Callable[[Split, int], NDArray[Any]]
     describe: str = ""
+    feasible_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,7 +176,7 @@ def summarise(
         reference_bound=ceiling,
         best_baseline=best,
         warnings=(
-            *_beaten_bounds(policies, achieved, summary, bound_values, sign, rows),
+            *_beaten_bounds(policies, achieved, declared, bound_values, sign, rows),
             *_shortfalls(policies, best, objective),
         ),
         outcomes=dict(outcomes),
@@ -332,7 +332,7 @@ def _single_ms(problem: Problem, policy: Policy, split: Split, seed: int) -> flo
 def _beaten_bounds(
     policies: Mapping[str, PolicyEvidence],
     achieved: Mapping[str, Array],
-    bounds: Mapping[str, BoundEvidence],
+    bounds: Mapping[str, Bound],
     bound_values: Mapping[str, Array],
     sign: float,
     rows: Array,
@@ -341,7 +341,9 @@ def _beaten_bounds(
     loud = []
     for bound, values in bound_values.items():
         room_needed = 1e-6 * np.maximum(1.0, np.abs(values))
-        for name in policies:
+        for name, policy in policies.items():
+            if bounds[bound].feasible_only and not policy.feasible:
+                continue
             excess = -sign * (achieved[name] - values) - room_needed
             if values.ndim and bounds[bound].kind != "statistical":
                 beaten = int(np.sum(excess > 0))

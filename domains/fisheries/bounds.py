@@ -42,6 +42,7 @@ def bounds(scenario: FisheriesScenario) -> dict[str, Bound]:
                 "the same for policies that keep "
                 f"{collapses}{_without([what for what in left_out if what != collapses])}: a collapse has the price "
                 "for which the bound is smallest (weak duality)",
+                feasible_only=True,
             )
         )
     return {bound.name: bound for bound in found}

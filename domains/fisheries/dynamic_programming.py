@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from interlock.domains.fisheries import dynamic_programming_one as one
 from interlock.domains.fisheries import dynamic_programming_web as web
@@ -83,7 +84,8 @@ def solve(
         solved = one.solve(scenario, costs, stocks=points if isinstance(points, int) else one.STOCKS, progress=tell)
     else:
         grid = web.web_of(scenario, points if isinstance(points, tuple) else web.POINTS)
-        solved = web.solve(grid, costs, kept=Kept.of(grid, costs) if keep else None, progress=tell)
+        with threadpool_limits(1):  # products of small matrices, for which threads only wait on each other
+            solved = web.solve(grid, costs, kept=Kept.of(grid, costs) if keep else None, progress=tell)
     if keep:
         _solved[key] = solved
     while len(_solved) > IN_MEMORY:

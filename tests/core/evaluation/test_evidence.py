@@ -214,6 +214,16 @@ def test_a_beaten_bound_is_shouted_about() -> None:
     assert not any("fair" in line for line in found.warnings)
 
 
+def test_a_bound_for_those_who_keep_the_limits_says_nothing_of_others() -> None:
+    problem = TinyProblem()
+    low = Bound("low", "relaxation", lambda split, count: np.array(-1000.0), feasible_only=True)
+    problem.bounds = lambda: {"low": low}  # type: ignore[method-assign]
+    found = evaluate_policies(problem, policies(idler=FunctionPolicy(idle)))
+    told = {name for name in found.policies if any(f"PROBLEM: {name} is better" in line for line in found.warnings)}
+    assert told == {name for name, policy in found.policies.items() if policy.feasible}
+    assert "idler" not in told
+
+
 def test_minimised_objectives_turn_every_comparison_round() -> None:
     problem = TinyProblem()
     problem.objective = Objective("cost", "EUR", "minimise", per_reward=-2.0)
