@@ -248,7 +248,7 @@ class FisheriesScenario(Scenario):
         0.05, gt=0, lt=1, description="limit on the probability that any species collapses; null: not a constraint"
     )
     low_years: float | None = Field(
-        5.0, ge=0, description="limit on the expected number of low years; null: not a constraint"
+        None, ge=0, description="limit on the expected number of low years; null: not a constraint"
     )
     observed: Observed = Observed()
     tuned: Tuned | None = Field(None, description="parameters of the rules; null: found when they are needed")
