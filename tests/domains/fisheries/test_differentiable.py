@@ -24,15 +24,22 @@ from interlock.scenarios.export import write_bundle
 
 CASES = {
     "one": ("one", {"model": {"kind": "one_species", "beta": 0.25, "sigma": 0.1}, "low_years": None}),
-    "web": ("web", {}),
-    "one fishery": ("web", {"harvested": ["y"], "reward": "constrained", "prices": [2.0], "effort_costs": [0.1]}),
+    "web": ("web", {"low_years": 5.0}),
+    "one fishery": (
+        "web",
+        {"harvested": ["y"], "low_years": 5.0, "reward": "constrained", "prices": [2.0], "effort_costs": [0.1]},
+    ),
     "drift": ("web", {"drift": [{"parameter": "r_x", "per_year": -0.02}, {"parameter": "c", "per_year": 0.01}]}),
-    "capacity": ("web", {"model": {"kind": "food_web", "competition": "capacity"}, "collapse_probability": None}),
+    "capacity": (
+        "web",
+        {"model": {"kind": "food_web", "competition": "capacity"}, "low_years": 5.0, "collapse_probability": None},
+    ),
     "cycle": ("web", {"model": {"kind": "food_web", "predator": "exogenous", "c_xy": 0.2, "d": 1.3}}),
     "uncertain": ("web", {"uncertainty": {"sd": 0.2, "runs": 10}}),
     "limited": (
         "web",
         {
+            "low_years": 5.0,
             "limits": {"tac": 0.3, "max_change": 0.1},
             "observed": {"hidden": ["z"], "cv": 0.1},
             "harvested": ["y", "x"],
