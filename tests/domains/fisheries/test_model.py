@@ -58,7 +58,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_every_year_is_that_of_the_equations(case, scenarios):
     kind, changes = CASES[case]
-    scenario = getattr(scenarios, kind)(horizon=60, **changes)
+    scenario = getattr(scenarios, kind)(horizon=60, low_years=5.0, **changes)
     rows, split = 8, "validation"
     environment = build(scenario).environment(rows, seed=3, split=split)
     names, species = PARAMETERS[scenario.model.kind], scenario.model.species
