@@ -52,7 +52,7 @@ def train(problem: DifferentiableProblem, config: PathwiseConfig, run: Run) -> P
         if stopped:
             raise Interrupted(f"stopped after {training.done} of {config.updates} updates")
         if last:
-            for message in training.reach.verdict():
+            for message in training.verdict():
                 run.warn(message)
             return training.selection.chosen()
         training.update()
@@ -163,6 +163,13 @@ class _Training:
             return
         self.run.log(self.done, self.selection.validate())
         self.validated = self.done
+
+    def verdict(self) -> list[str]:
+        """What a user has to know of the end of this training."""
+        if self.done == 0:
+            return ["no update fitted into the time budget: the rule is untrained"]
+        short = f"{self.done} of {self.config.updates} updates fitted into the time budget"
+        return [*([short] if self.done < self.config.updates else []), *self.reach.verdict()]
 
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Weights, best weights, moments and multipliers; counters. Futures are known by the counter."""

@@ -208,3 +208,11 @@ def test_what_cannot_be_trained_is_said():
     bare.encoders = dict
     with pytest.raises(UsageError, match="encoder state does not exist in torch"):
         train(Named(Problem(), simulator=lambda: bare), config, MemoryRun())
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(-1.0, "the rule is untrained"), (0.5, "updates fitted into")])
+def test_a_budget_that_is_too_short_is_told(seconds, told):
+    problem, run = Problem(Constraint("pushed", "cumulative", 1e9, "units")), MemoryRun(seed=1, seconds=seconds)
+    train(problem, PathwiseConfig.model_validate({**LINEAR, "updates": 10**6}), run)
+    assert len(run.warnings) == 1
+    assert told in run.warnings[0]
