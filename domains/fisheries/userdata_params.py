@@ -143,7 +143,7 @@ def _each(
             continue
         found[name] = _checked(file, where, value, EACH[name], problems)
         other = {"K": one.capacity, "r": one.rate}.get(name, math.nan) if one is not None else math.nan
-        if not math.isnan(other) and found[name] != other:
+        if not math.isnan(other) and not math.isnan(found[name]) and found[name] != other:
             problems.append(f"{file}: {where}: {value!r}, but species.csv says {other:g}; expected one of them")
     return {name: value for name, value in found.items() if not math.isnan(value)}
 

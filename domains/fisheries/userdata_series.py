@@ -16,6 +16,9 @@ SHORTEST = 10
 KILOGRAMS = 1000.0
 """A biomass beyond so many times the carrying capacity is in another unit."""
 
+SUSPECT = 20.0
+"""So is a series whose median is beyond so many: in kg, a stock at half of its capacity is 500 times as large."""
+
 _FIRST_YEAR, _LAST_YEAR = 1000, 2999
 
 
@@ -75,7 +78,8 @@ def read_history(
     if table is None:
         return None
     before = len(problems)
-    rows = [_read_row(table, k, species) for k in range(len(table))]
+    rows = [_read_row(table, k) for k in range(len(table))]
+    _check_names(table, species)
     series = {name: [row for row in rows if row.species == name] for name in species}
     for name, own in series.items():
         if not own:
@@ -90,7 +94,17 @@ def read_history(
     return _arrays(table, [sorted(series[name], key=lambda row: row.year) for name in species], notes)
 
 
-def _read_row(table: Table, k: int, known: Sequence[str]) -> _Row:
+def _check_names(table: Table, known: Sequence[str]) -> None:
+    """Every unknown name is told once, however many rows have it."""
+    names = [table.text("species", k) for k in range(len(table))]
+    for name in dict.fromkeys(names):
+        if known and name and name not in known:
+            count = names.count(name)
+            often = f" ({count} rows, the first of them here)" if count > 1 else ""
+            table.problem(names.index(name), f"species: {name!r} is not in species.csv{often}{near(name, known)}")
+
+
+def _read_row(table: Table, k: int) -> _Row:
     species, year = table.text("species", k), table.number("year", k)
     if not (_FIRST_YEAR <= year <= _LAST_YEAR and year == int(year)):
         if "year" in table.columns:
@@ -100,8 +114,6 @@ def _read_row(table: Table, k: int, known: Sequence[str]) -> _Row:
     about = f"{'' if math.isnan(year) else f'year {year:.0f}, '}{f'species {species}, ' if species else ''}"
     if "species" in table.columns and not species:
         table.wrong(k, "species", "a name of species.csv", about)
-    elif known and species and species not in known:
-        table.problem(k, f"{about}species {species!r} is not in species.csv{near(species, known)}")
     biomass = table.number("biomass", k)
     if "biomass" in table.columns and not biomass > 0:
         table.wrong(k, "biomass", "t above 0", about)
@@ -153,6 +165,14 @@ def _check_unit(table: Table, name: str, rows: Sequence[_Row], capacity: float, 
     yardsticks = {"K": capacity, "limit_biomass": limit, "the median of the series": float(np.median(biomass))}
     if not math.isnan(capacity):
         del yardsticks["limit_biomass"]
+    middle = yardsticks["the median of the series"]
+    if middle > SUSPECT * capacity:
+        table.problems.append(
+            f"{table.file}, species {name}, biomass: the median of the series, {middle:g} t, is "
+            f"{middle / capacity:,.0f} times K, {capacity:g} t: is it in kg? expected t, as K (where it is right, K is "
+            "not)"
+        )
+        return
     for what, size in yardsticks.items():
         beyond = [row for row in rows if size > 0 and row.biomass > KILOGRAMS * size]
         if beyond:

@@ -177,13 +177,17 @@ SERIES = {
     "short": ("".join(HISTORY.splitlines(keepends=True)[:8]), "species cod: 7 years; a fit needs at least 10"),
     "kilograms": (
         "year,species,biomass,catch\n" + "".join(f"{year},cod,{year * 1e5:.0f},1\n" for year in YEARS),
-        "row 13, year 2012, species cod, biomass: 2.012e+08 t is 1,677 times K, 120000 t, and so are 11 others: is it "
-        "in kg? expected t",
+        "species cod, biomass: the median of the series, 2.0065e+08 t, is 1,672 times K, 120000 t: is it in kg? "
+        "expected t",
+    ),
+    "kilograms, stock at half of K": (
+        "year,species,biomass,catch\n" + "".join(f"{year},cod,{year * 3e4:.0f},1\n" for year in YEARS),
+        "species cod, biomass: the median of the series, 6.0195e+07 t, is 502 times K, 120000 t: is it in kg? ",
     ),
     "one year in kg": (changed(ROW, "2003,cod,6e8,6200,0.1"), "is 5,000 times K, 120000 t: is it in kg? expected t"),
     "unknown species": (
         changed(ROW, "2003,code,61000,6200,0.1"),
-        "row 4, year 2003, species code, species 'code' is not in species.csv; did you mean cod?",
+        "stock_history.csv row 4, species: 'code' is not in species.csv; did you mean cod?",
     ),
     "no species": (changed(ROW, "2003,,61000,6200,0.1"), "row 4, year 2003, species: empty, expected a name"),
     "column missing": (
@@ -214,6 +218,20 @@ SERIES = {
 def test_wrong_histories(folder: Write, name: str) -> None:
     history, expected = SERIES[name]
     assert expected in refusal(folder(history=history))
+
+
+def test_an_unknown_name_is_told_once(folder: Write) -> None:
+    history = WEB_HISTORY.replace("seal", "seel").replace("2003,cod,63000", "2003,cod,-1")
+    message = refusal(folder(WEB_SPECIES, history))
+    assert (
+        "row 4, species: 'seel' is not in species.csv (12 rows, the first of them here); did you mean seal?" in message
+    )
+    assert message.count("seel") == 1
+    assert "year 2003, species cod, biomass: '-1'" in message
+
+
+def test_a_stock_above_its_capacity_is_not_taken_for_kilograms(folder: Write) -> None:
+    assert read_folder(folder(SPECIES.replace("120000", "6100"))).history is not None
 
 
 def test_kilograms_without_a_capacity(folder: Write) -> None:
@@ -308,6 +326,11 @@ PARAMETERS = {
 def test_wrong_parameters(folder: Write, name: str) -> None:
     params, expected = PARAMETERS[name]
     assert expected in refusal(folder(params=params))
+
+
+def test_a_wrong_value_is_told_once(folder: Write) -> None:
+    message = refusal(folder(params="species: {cod: {K: -4}}"))
+    assert message == "params.yaml: species: cod: K: -4, expected a number: t above 0"
 
 
 def test_a_predator_has_no_growth_rate(folder: Write) -> None:
