@@ -29,10 +29,15 @@ EXPLAINED = (
     "in print: mean (standard deviation of an episode) and share of episodes that reached the last year; (a) the last "
     "year and its penalty are left out; (b) the best of a grid, reported on the 100 episodes of its search; (c) both, "
     "as in print, with the range of 95 % of single searches; honest: whole episodes on fresh futures; ± is the "
-    "half-width of a 95 % interval"
+    "half-width of a 95 % interval; shares of the best constant mortality are in print with the last year and its "
+    "penalty: compare them with honest, not with (a); searches for two species keep the best 10 % of the grid by the "
+    "first search"
 )
 """What the columns mean."""
 
+
+LEAST_DRAWS = 2
+"""Parameter draws kept that a mean with an interval needs."""
 
 _ROOT = 10.0
 """Square root of the published number of episodes."""
@@ -84,7 +89,7 @@ def strategy_texts(values: Mapping[str, Any]) -> list[str]:
     """The columns of a strategy after its name."""
     in_print, both = values["in_print"], values.get("both")
     return [
-        "" if in_print is None else f"{in_print['reward']:.2f} ({in_print['sd']:.2f})",
+        "" if in_print is None else f"{in_print['reward']:.2f} ({in_print['sd']:.2f}){_mark(in_print)}",
         "" if in_print is None else f"{in_print['full_length']:.2f}",
         _mean(values.get("last_year_left_out"), 2),
         _mean(values.get("same_episodes"), 2),
@@ -95,14 +100,19 @@ def strategy_texts(values: Mapping[str, Any]) -> list[str]:
 
 
 def perturbed_values(measured: Measured) -> list[dict[str, Any]]:
-    """One entry per noise: draws kept, and differences from constant escapement, in print and ours."""
+    """One entry per noise: draws kept, and differences from constant escapement, in print and ours.
+
+    Where fewer than ``LEAST_DRAWS`` draws are kept, ours are ``None``.
+    """
     return [
         {
             "noise": one.noise,
             "kept": one.kept,
             "in_print": {key: value for key, value in paper.items() if key != "noise"},
             "differences": {
-                name: {**_interval(student(values), UNIT), "sd": float(values.std(ddof=1))}
+                name: None
+                if one.kept < LEAST_DRAWS
+                else {**_interval(student(values), UNIT), "sd": float(values.std(ddof=1))}
                 for name, values in one.strategies.items()
             },
         }
@@ -111,7 +121,7 @@ def perturbed_values(measured: Measured) -> list[dict[str, Any]]:
 
 
 def _in_print(printed: Mapping[str, Any], name: str) -> dict[str, Any] | None:
-    """Published figures of a strategy; of a share of the best mortality, with the last year."""
+    """Published figures of a strategy; those of a share of the best mortality say that the last year is in them."""
     strategies = printed["strategies"]
     plain = name.removesuffix(" in print")
     for known in (name, plain, counterpart(name)):
@@ -119,8 +129,12 @@ def _in_print(printed: Mapping[str, Any], name: str) -> dict[str, Any] | None:
             return {key: strategies[known][key] for key in ("reward", "sd", "full_length")}
     for one in printed.get("shares", ()):
         if plain == f"{one['share']:.2f} of constant_mortality":
-            return {key: one[key] for key in ("reward", "sd", "full_length")}
+            return {**{key: one[key] for key in ("reward", "sd", "full_length")}, "with_last_year": True}
     return None
+
+
+def _mark(in_print: Mapping[str, Any]) -> str:
+    return " with last year" if in_print.get("with_last_year") else ""
 
 
 def _fresh_values(one: Fresh) -> dict[str, Any]:
@@ -155,13 +169,17 @@ def _mean(figure: Mapping[str, Any] | None, digits: int) -> str:
 def _perturbed_notes(values: Sequence[Mapping[str, Any]]) -> list[str]:
     found = []
     for one in values:
-        ours = ", ".join(f"{name} {told['mean']:.2f} ({told['sd']:.2f})" for name, told in one["differences"].items())
+        ours = ", ".join(
+            f"{name} {'none' if told is None else '{:.2f} ({:.2f})'.format(told['mean'], told['sd'])}"
+            for name, told in one["differences"].items()
+        )
         paper = ", ".join(
             f"{name} {one['in_print'][name]['difference']:.2f} ({one['in_print'][name]['sd']:.2f})" for name in LEARNED
         )
         found.append(
             f"parameters off by {one['noise']:g}, reward above constant escapement, mean (sd) over draws: ours {ours}, "
             f"{one['kept']} of {DRAWS} draws kept; in print {paper}, {one['in_print']['draws']} kept"
+            f"{'' if one['kept'] >= LEAST_DRAWS else '; a difference needs at least two draws'}"
         )
     return found
 
@@ -224,10 +242,11 @@ def _perturbed_figure(values: Sequence[Mapping[str, Any]]) -> tuple[str, str, An
         for name in values[0]["differences"]
     ]
     for place, (title, told, key, dash) in enumerate(lines):
+        points = [(noise + 0.001 * place, one) for noise, one in zip(noises, told, strict=True) if one is not None]
         figure.add_scatter(
-            x=[noise + 0.001 * place for noise in noises],
-            y=[one[key] for one in told],
-            error_y={"array": [one["sd"] for one in told], "thickness": 1, "width": 3},
+            x=[noise for noise, _ in points],
+            y=[one[key] for _, one in points],
+            error_y={"array": [one["sd"] for _, one in points], "thickness": 1, "width": 3},
             mode="lines+markers",
             line={"dash": dash},
             name=title,

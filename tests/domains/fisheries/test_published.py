@@ -14,7 +14,7 @@ from interlock.core.errors import UsageError
 from interlock.domains.fisheries import published, published_perturbed, rules
 from interlock.domains.fisheries.baselines import rule
 from interlock.domains.fisheries.problem import build
-from interlock.domains.fisheries.published_tables import COLUMNS, counterpart
+from interlock.domains.fisheries.published_tables import COLUMNS, counterpart, findings
 from interlock.domains.fisheries.tuning import grid
 
 FILES = Path(__file__).parents[4] / "shared" / "data" / "fisheries"
@@ -196,8 +196,28 @@ def test_differences_where_parameters_are_off_are_shown_for_the_scenario_they_we
     found = published.play(build(scenario), {}, 0, lambda done, total: None)
     assert [one["noise"] for one in found.values["perturbed"]] == [0.04, 0.08, 0.12, 0.16, 0.2]
     assert found.values["perturbed"][4]["in_print"]["draws"] == 53
-    assert "0.90 of constant_mortality in print" in found.values["strategies"]
+    share = found.values["strategies"]["0.90 of constant_mortality in print"]
+    assert share["in_print"]["with_last_year"]
+    assert found.rows[list(found.values["strategies"]).index("0.90 of constant_mortality in print")][1] == (
+        "41.35 (3.19) with last year"
+    )
     assert set(found.figures) == {"strategies", "perturbed"}
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_difference_needs_two_draws(kept, by_model):
+    printed = {**by_model["M4"], "perturbed": by_model["M4"]["perturbed"][:2]}
+    few = published_perturbed.Difference(0.04, {"constant_mortality": np.full(kept, 3.0)})
+    some = published_perturbed.Difference(0.08, {"constant_mortality": np.array([3.0, 5.0])})
+    found = findings(published.Measured(printed, {}, {}, [few, some]), [])
+    assert [one["kept"] for one in found.values["perturbed"]] == [kept, 2]
+    first, second = (one["differences"]["constant_mortality"] for one in found.values["perturbed"])
+    assert first is None
+    assert (second["mean"], second["sd"]) == (4.0, pytest.approx(2**0.5))
+    assert f"{kept} of 100 draws kept" in found.notes[-2]
+    assert "a difference needs at least two draws" in found.notes[-2]
+    assert "a difference needs" not in found.notes[-1]
+    json.dumps(found.values, allow_nan=False)
 
 
 def test_a_scenario_without_published_figures_is_refused(scenarios):
