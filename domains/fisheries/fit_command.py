@@ -18,6 +18,7 @@ from interlock.domains.fisheries.fitted import (
     each,
     fitted_values,
     known_values,
+    noise_notes,
     notes_of,
     scenario_text,
     task_of,
@@ -131,7 +132,12 @@ def _estimated(
     drawn = bootstrap(found, history, resamples=resamples, seed=seed, progress=_progress(say))
     rows = told(read, found, drawn)
     ends = {row.name: (row.low, row.high) for row in rows}
-    notes = [*warnings(found, ends), *_against_species(read, rows), *_trend_note(values)]
+    notes = [
+        *noise_notes(read, found, ends),
+        *warnings(found, ends),
+        *_against_species(read, rows),
+        *_trend_note(values),
+    ]
     spread = _spread(found, drawn)
     if uncertain:
         values["uncertainty"] = {"sd": spread}

@@ -13,11 +13,14 @@ from interlock.domains.fisheries.fitting import NAMES, Fit, Task, at_bounds
 from interlock.domains.fisheries.fitting_bootstrap import Bootstrap, intervals
 from interlock.domains.fisheries.model import Array
 from interlock.domains.fisheries.scenario import FisheriesScenario, FoodWeb, OneSpecies
-from interlock.domains.fisheries.userdata import PARAMS, SPECIES, UserData
+from interlock.domains.fisheries.userdata import HISTORY, PARAMS, SPECIES, UserData
 from interlock.domains.fisheries.userdata_series import History
 
 LEAST_RATE = 0.05
 """A trend takes no growth rate below this share of its last value."""
+
+MOST_NOISE = 1.0
+"""Yearly noise, as a share of the stock, beyond which a model says nothing of the next year."""
 
 _RECENT = 10
 """Years whose survey errors stand for those to come."""
@@ -148,8 +151,9 @@ def fitted_values(data: UserData, history: History, found: Fit) -> dict[str, Any
     """The scenario of an estimate: it begins with the last year of the history.
 
     Raises:
-        BadInput: limits and stocks do not make a fishery, or the trend ends in no growth.
+        BadInput: limits and stocks do not make a fishery, the trend ends in no growth, or noise is all that is left.
     """
+    _check_noise(data, found)
     kind, tonnes, elapsed = found.task.kind, tonnes_of(data, found), len(history.years) - 1
     model = {name: value for name, value in found.values.items() if not name.startswith("K") and name != "trend"}
     for place, one in enumerate(data.species):
@@ -172,6 +176,38 @@ def fitted_values(data: UserData, history: History, found: Fit) -> dict[str, Any
         values["observed"] = {"cv": _rounded(cv)}
         values["initial_sd"] = _rounded(float(np.sqrt(((history.cv[-1] * last / tonnes) ** 2).mean())))
     return values
+
+
+def _check_noise(data: UserData, found: Fit) -> None:
+    problems = [
+        f"species {one.name}: sigma, the noise of a year, is estimated to be {sigma:.3g} times the stock; expected at "
+        f"most {MOST_NOISE:g}: no growth explains this series. Are some of its years in kg? (where all are right, tell "
+        f"sigma in {PARAMS})"
+        for one, sigma in zip(data.species, found.sigma, strict=True)
+        if sigma > MOST_NOISE and "sigma" not in data.params.species.get(one.name, {})
+    ]
+    if problems:
+        raise BadInput(HISTORY, problems)
+
+
+def noise_notes(data: UserData, found: Fit, ends: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Warnings of noise that may be larger than the stock; bounds keep all other parameters within reason.
+
+    Args:
+        data: of the user.
+        found: the estimate.
+        ends: intervals by name of the parameter.
+    """
+    notes = []
+    for one, sigma in zip(data.species, found.sigma, strict=True):
+        name = each("sigma", one.role, found.task.kind)
+        largest = max(sigma, ends.get(name, (math.nan, -math.inf))[1])
+        if largest > MOST_NOISE:
+            notes.append(
+                f"WARNING: {name} of {one.name} may be as large as {largest:.3g} times the stock: the history tells "
+                "next to nothing of this species; check its units before you use the scenario"
+            )
+    return notes
 
 
 def known_values(data: UserData) -> tuple[dict[str, Any], list[Parameter]]:

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,25 @@ def test_bad_files_are_refused_with_exit_code_3(tmp_path: Path, capsys: pytest.C
     assert run("fit", "--data", folder, "--out", out) == 3
     assert "stock_history.csv row 6, year 1970, species cod, biomass: '-" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_series_that_is_nothing_but_noise_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, out = tmp_path / "mine", tmp_path / "mine.yaml"
+    history.write(folder)
+    text = (folder / "stock_history.csv").read_text(encoding="utf-8")
+    mixed = re.sub(r"(?m)^(201\d|202\d),seal,(\d+),", r"\1,seal,\g<2>000,", text)
+    (folder / "stock_history.csv").write_text(mixed, encoding="utf-8")
+    arguments = ("fit", "--data", folder, "--out", out, "--resamples", 20)
+    assert run(*arguments) == 3
+    said = capsys.readouterr().err
+    assert "species herring: sigma, the noise of a year, is estimated to be " in said
+    assert "Are some of its years in kg?" in said
+    assert not out.exists()
+    given = "species: {herring: {sigma: 0.1}, sprat: {sigma: 0.1}, seal: {sigma: 0.1}}"
+    (folder / "params.yaml").write_text(given, encoding="utf-8")
+    assert run(*arguments) == 0
+    assert "WARNING: sigma_x of herring may be as large as " in capsys.readouterr().err
+    assert "# WARNING: sigma_x of herring" in " ".join(out.read_text(encoding="utf-8").split())
 
 
 def test_limits_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
