@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from interlock.domains.fisheries import dynamic_programming_one as one
 from interlock.domains.fisheries import dynamic_programming_web as web
 from interlock.domains.fisheries.dynamic_programming_cache import Kept
+from interlock.domains.fisheries.dynamic_programming_range import above
 from interlock.domains.fisheries.instances import fishery_of
 from interlock.domains.fisheries.model import Array
 from interlock.domains.fisheries.scenario import FisheriesScenario, FoodWeb, OneSpecies
@@ -46,8 +47,9 @@ class Optimum(Protocol):
 
 
 def solvable(scenario: FisheriesScenario) -> bool:
-    """Whether dynamic programming knows the scenario: one species or a food web, with known parameters."""
-    return isinstance(scenario.model, OneSpecies | FoodWeb) and scenario.uncertainty.sd == 0
+    """Whether dynamic programming knows the scenario: known parameters, no ages, and first stocks on its grid."""
+    known = isinstance(scenario.model, OneSpecies | FoodWeb) and scenario.uncertainty.sd == 0
+    return known and not above(scenario)
 
 
 def collapse_costs(scenario: FisheriesScenario, *, share: float = 1.0, flat: float = 0.0) -> Array:

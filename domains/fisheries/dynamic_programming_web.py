@@ -31,6 +31,7 @@ from interlock.domains.fisheries.dynamic_programming_grid import (
     highest_up_to,
     spread,
 )
+from interlock.domains.fisheries.dynamic_programming_range import highest
 from interlock.domains.fisheries.dynamic_programming_rule import stocks_to_leave
 from interlock.domains.fisheries.instances import fishery_of
 from interlock.domains.fisheries.model import WEB_PARAMETERS, Array, Fishery, grown_web
@@ -45,10 +46,6 @@ ACCURACY = 0.02
 """By how much the value of the scenarios of Interlock may be too high, as 32 x 32 x 44 to 72 x 72 x 96 points show."""
 ACCURACY_CYCLE = 0.1
 """The same where the predator follows a cycle, and spreads over a wide range (24 x 24 x 32 to 44 x 44 x 60 points)."""
-HIGHEST = (1.7, 1.7, 2.5)
-"""Largest stocks of x, y and z, in the largest carrying capacity; higher ones count as these."""
-HIGHEST_CYCLE = 8.0
-"""Largest stock of a predator that nothing holds: it follows its cycle and its noise whatever it eats."""
 DENSE = 0.4
 """Stocks that are not harvested are dense this close above a collapse, in collapse levels: good rules go there."""
 PARTS = 3
@@ -138,11 +135,11 @@ def web_of(scenario: FisheriesScenario, points: Grid = POINTS) -> Web:
     order = [*harvested, *(species for species in range(3) if species not in harvested)]
     largest = fishery.table[:, [2, 3]].max()
     lowest = fishery.collapse or largest / 50.0
-    highest = (*HIGHEST[:2], HIGHEST_CYCLE if fishery.exogenous else HIGHEST[2])
+    tops = highest(scenario)
     axes = [
-        axis(0.0, highest[species] * largest, lowest, count)
+        axis(0.0, tops[species], lowest, count)
         if species in harvested
-        else axis(fishery.collapse, highest[species] * largest, DENSE * lowest, count)
+        else axis(fishery.collapse, tops[species], DENSE * lowest, count)
         for species, count in zip(order, points, strict=True)
     ]
     prices = np.zeros(2)

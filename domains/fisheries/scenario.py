@@ -8,12 +8,16 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from interlock.core.scenario import EvaluationSettings, Scenario, Settings
+from interlock.domains.fisheries.dynamic_programming_range import above
 
 MAX_YEARS = 10_000
 """Longest horizon."""
 
 RATES = ("r", "r_x", "r_y", "k", "k_x", "k_y")
 """Parameters that must stay above 0; all others at least 0."""
+
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
 
 Rule = Literal[
     "constant_mortality", "constant_mortality_safe", "constant_escapement", "precautionary",
@@ -235,11 +239,13 @@ class FisheriesScenario(Scenario):
         "penalised", description="penalised: a collapse costs `penalty` / (year from 1); constrained: it costs nothing"
     )
     penalty: float = Field(100.0, ge=0, description="of a collapse in the first year, in units of the reward")
-    prices: tuple[float, ...] | None = Field(None, description="per stock unit of each harvested species; null: 1")
-    effort_costs: tuple[float, ...] | None = Field(
+    prices: tuple[NotNegative, ...] | None = Field(
+        None, description="per stock unit of each harvested species; null: 1"
+    )
+    effort_costs: tuple[NotNegative, ...] | None = Field(
         None, description="of a mortality of 1 for each harvested species; null: 0"
     )
-    tonnes: tuple[float, ...] | None = Field(
+    tonnes: tuple[Positive, ...] | None = Field(
         None, description="tonnes in a stock unit of each species; null: stocks are told in stock units only"
     )
     limits: Limits = Limits()
@@ -320,6 +326,29 @@ class FisheriesScenario(Scenario):
         return self
 
     @model_validator(mode="after")
+    def _capacity_remains(self) -> Self:
+        if not isinstance(self.model, FoodWeb) or self.model.competition != "capacity":
+            return self
+        drifts = {one.parameter: one for one in self.drift}
+
+        def now(name: str, year: int) -> float:
+            start: float = getattr(self.model, name)
+            return drifts[name].value(start, year) if name in drifts else start
+
+        wrong = []
+        for one, other in (("x", "y"), ("y", "x")):
+            for year in range(self.horizon):
+                share, capacity, own = now("c_xy", year), now(f"k_{one}", year), now(f"k_{other}", year)
+                if share * own >= capacity:  # nothing is left for it, and crowding would turn into growth
+                    wrong.append(
+                        f"model.c_xy is {share:.3g} in year {year}: {other} takes {share * own:.3g} off the capacity "
+                        f"of {one}, {capacity:.3g} (k_{one}); expected c_xy * k_{other} below k_{one}"
+                    )
+                    break
+        _raise_all(wrong)
+        return self
+
+    @model_validator(mode="after")
     def _fits_ages(self) -> Self:
         if not isinstance(self.model, Walleye):
             return self
@@ -339,13 +368,9 @@ class FisheriesScenario(Scenario):
     @model_validator(mode="after")
     def _optimum_exists(self) -> Self:
         known = self.uncertainty.sd == 0 and not self.observed.hidden and not isinstance(self.model, Walleye)
-        _raise_all(
-            [
-                f"baselines: {name} needs species that are seen, parameters that are known, and no ages"
-                for name in self.baselines
-                if name.startswith("optimum") and not known
-            ]
-        )
+        asked = [name for name in self.baselines if name.startswith("optimum")]
+        reasons = above(self) if known else ["needs species that are seen, parameters that are known, and no ages"]
+        _raise_all([f"baselines: {name} {reason}" for name in asked for reason in reasons])
         return self
 
     def signature(self) -> dict[str, Any]:

@@ -89,3 +89,27 @@ def test_what_the_optimum_does_not_heed_makes_it_a_relaxation(scenarios):
     for kind, scenario in kinds.items():
         assert build(scenario).bounds()["dynamic_programming"].kind == kind
     assert build(scenarios.one(uncertainty={"sd": 0.1})).bounds() == {}
+
+
+def test_there_is_no_bound_where_first_stocks_lie_above_the_grid(scenarios):
+    assert build(scenarios.one(initial=[2.1])).bounds()
+    assert build(scenarios.one(initial=[2.15])).bounds() == {}
+    assert build(scenarios.one(initial=[3.0])).bounds() == {}
+    larger = [{"parameter": "k", "per_year": 0.01, "at_most": 1.5}]
+    assert build(scenarios.one(initial=[3.0], drift=larger)).bounds()
+    assert build(scenarios.web(initial=[0.5, 0.5, 2.6])).bounds() == {}
+    assert build(scenarios.web(initial=[0.5, 0.5, 2.6], model={"kind": "food_web", "predator": "exogenous"})).bounds()
+
+
+def test_accuracy_is_promised_for_our_scenarios_alone(scenarios):
+    for scenario in (scenarios.one(), scenarios.web()):
+        for bound in build(scenario).bounds().values():
+            assert "on the scenarios that come with Interlock" in bound.describe
+
+
+def test_its_accuracy_is_kept(scenarios):
+    for changes in ({}, {"beta": 0.25}, {"sigma": 0.10}):
+        scenario = scenarios.one(model={"kind": "one_species", **changes})
+        costs = collapse_costs(scenario)
+        coarse, fine = (dp.solve(scenario, costs, stocks=points).mean_value(scenario) for points in (501, 1001))
+        assert abs(fine - coarse) < dp.ACCURACY

@@ -18,6 +18,9 @@ WRONG = {
     "drift=[{parameter: r, per_year: -0.01}]": "r is 0 in year 100, expected above 0",
     "drift=[{parameter: rr, per_year: 0}]": "did you mean r?",
     "prices=[1, 2]": "2 numbers for 1 harvested species",
+    "prices=[-1]": "prices.0: got -1, expected a value greater than or equal to 0",
+    "effort_costs=[-0.5]": "effort_costs.0: got -0.5, expected a value greater than or equal to 0",
+    "tonnes=[0]": "tonnes.0: got 0, expected a value greater than 0",
 }
 
 
@@ -38,6 +41,32 @@ def test_several_wrong_numbers_are_told_at_once():
 def test_the_optimum_is_refused_where_nobody_knows_it():
     with pytest.raises(BadInput, match="optimum needs species that are seen"):
         load_scenario(DOMAIN, "web-uncertain", ["baselines=[optimum]"])
+    with pytest.raises(BadInput, match=r"optimum does not exist: the initial stock 2\.15 of x .* is above 2\.2"):
+        load_scenario(DOMAIN, "may-safe", ["initial=[2.15]"])
+    with pytest.raises(BadInput, match=r"optimum_stationary does not exist: the initial stock 2\.6 of z"):
+        load_scenario(DOMAIN, "web-drift", ["initial=[0.5, 0.5, 2.6]"])
+
+
+CROWDED = {
+    "model.c_xy=1.2": "c_xy is 1.2 in year 0: x takes 1.2 off the capacity of y, 1 ",
+    "model.k_y=20": "y takes 2 off the capacity of x, 1 ",
+    "model.k_x=0.05": "y takes 0.1 off the capacity of x, 0.05 ",
+}
+
+
+@pytest.mark.parametrize("setting", CROWDED)
+def test_competitors_leave_each_other_some_capacity(setting):
+    with pytest.raises(BadInput) as caught:
+        load_scenario(DOMAIN, "web-capacity", [setting])
+    assert CROWDED[setting] in str(caught.value)
+    assert load_scenario(DOMAIN, "web-capacity", [setting, "model.competition=product"])
+
+
+def test_competitors_leave_each_other_some_capacity_in_every_year():
+    drift = "drift=[{{parameter: c_xy, per_year: 0.1, at_most: {}}}]"
+    assert load_scenario(DOMAIN, "web-capacity", [drift.format(9.9)])
+    with pytest.raises(BadInput, match="c_xy is 1 in year 90"):
+        load_scenario(DOMAIN, "web-capacity", [drift.format(10)])
 
 
 @pytest.mark.parametrize("name", scenario_names(DOMAIN))
