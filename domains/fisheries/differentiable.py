@@ -56,7 +56,11 @@ class Futures:
 def futures_of(
     scenario: FisheriesScenario, seed: int, split: Split, first: int, count: int, dtype: torch.dtype = torch.float32
 ) -> Futures:
-    """Exactly what the environment meets in these instances."""
+    """What the environment meets in these instances, exactly.
+
+    Except for uncertain parameters of training: their factors come from a pool of the first ``POOL`` instances, so from
+    ``first = POOL`` on they are those of an earlier instance, beside noise and errors of the instance itself.
+    """
     years, species = scenario.horizon, len(scenario.model.species)
 
     def yearly(generators: Array) -> Tensor:

@@ -74,6 +74,9 @@ def f_msy(scenario: FisheriesScenario) -> Array:
 def score(scenario: FisheriesScenario, kind: Kind, parameters: Array, *, futures: int, seed: int) -> Scores:
     """Play rules on training futures; nothing collapses, so that all survive.
 
+    A year draws one error, that of the surveyed biomass. Where mean weights are seen too (``weigh``), the environment
+    draws a second one a year, so there the errors of these futures are not those of its instances, though as likely.
+
     Args:
         scenario: the numbers.
         kind: of all rules.
