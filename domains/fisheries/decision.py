@@ -18,22 +18,22 @@ from interlock.core.problem import Field
 from interlock.core.request import schema_fields
 from interlock.domains.fisheries import encoders
 from interlock.domains.fisheries.release_answer import answer_of, far_from_training, largest_trained
-from interlock.domains.fisheries.release_belief import Beliefs
+from interlock.domains.fisheries.release_belief import Beliefs, best_constant
 from interlock.domains.fisheries.release_check import violations
 from interlock.domains.fisheries.release_request import Request, parse
-from interlock.domains.fisheries.release_risk import cut_back
+from interlock.domains.fisheries.release_risk import cut_back, least_safe, mortalities_to_try
 from interlock.domains.fisheries.release_schema import SCHEMA_VERSION, answer_schema, request_schema, seen_species
 from interlock.domains.fisheries.scenario import FisheriesScenario
 
 CAREFUL = 0.8
-"""Share of the tuned constant mortality that the first fallback rule allows."""
+"""Share of the best constant mortality that the first fallback rule allows."""
 
 
 class FisheriesDecision:
     """Implements ``interlock.core.decision.VectorContract``; actions are mortalities, shares of the stocks.
 
     Args:
-        scenario: species and limits; its tuned constant mortality, if it has one, is the first fallback rule.
+        scenario: species and limits.
     """
 
     domain = "fisheries"
@@ -108,7 +108,10 @@ class FisheriesDecision:
         return np.clip(raw, 0.0, 1.0) if np.isfinite(raw).all() else None
 
     def project(self, request: Request, scores: Array) -> Array | None:
-        """The proposal within the largest change, then all mortalities scaled down to allowable catch and risk."""
+        """The proposal within the largest change, then all mortalities scaled down to allowable catch and risk.
+
+        Where neither that nor closure keeps the risk, as with a crowded stock, the least mortality that does, if any.
+        """
         proposed = np.asarray(scores, float)
         if proposed.shape != (len(self.caught),) or not np.isfinite(proposed).all():
             return None
@@ -123,7 +126,13 @@ class FisheriesDecision:
             return proposed
         stock, factor = self.beliefs.believed(request.year, request.stock, request.cv)
         level = self.scenario.release.collapse_probability
-        return cut_back(self.beliefs.fishery, stock, factor, request.year, proposed, level)
+        cut = cut_back(self.beliefs.fishery, stock, factor, request.year, proposed, level)
+        if cut.any():
+            return cut
+        tried = mortalities_to_try(len(cut), request.stock[self.places], request.last, limits.max_change, limits.tac)
+        closed = np.zeros_like(cut)[np.newaxis]
+        safe = least_safe(self.beliefs.fishery, stock, factor, request.year, np.concatenate([closed, tried]), level)
+        return cut if safe is None else safe
 
     def check(self, request: Request, action: Any) -> Verdict:
         """Range, change, allowable catch and risk, counted again; see ``release_check`` for which goes before which."""
@@ -134,14 +143,16 @@ class FisheriesDecision:
         return Verdict(not found, found)
 
     def fallbacks(self) -> Mapping[str, Callable[[Request], Array | None]]:
-        """``careful``: 0.8 of the tuned constant mortality, where the scenario has one; ``closure``: no catch.
+        """``careful``: 0.8 of the best constant mortality of the scenario's numbers; ``closure``: no catch.
 
+        Walleye have no careful rule where the scenario holds no rate of its own numbers: the search takes too long.
         Both as far as the largest change of a year permits: where no risk asks for more, a fishery is closed by steps.
         """
         rules: dict[str, Callable[[Request], Array | None]] = {}
-        tuned = self.scenario.tuned
-        if tuned is not None:
-            careful = CAREFUL * np.array(tuned.constant_mortality)
+        held = self.scenario.tuned
+        if self.beliefs is not None or (held is not None and held.numbers == self.scenario.numbers()):
+            best, _ = best_constant(self.scenario)
+            careful = CAREFUL * best
             rules["careful"] = lambda request: self.project(request, careful)
         rules["closure"] = lambda request: self.project(request, np.zeros(len(self.caught)))
         return rules

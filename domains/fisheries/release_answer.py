@@ -37,6 +37,7 @@ def answer_of(
         expected = _expected(scenario, beliefs, request, mortality)
         found |= expected
         flags |= _risk_flags(scenario, expected, mortality)
+        flags |= _crowded(scenario, beliefs, request) if mortality.any() else {}
     return {
         **found,
         "flags": [name for name in FLAGS if name in flags],
@@ -150,13 +151,23 @@ def _risk_flags(scenario: FisheriesScenario, expected: dict[str, Any], mortality
     soon, later = expected["collapse_within_1_year"], expected["collapse_within_5_years"]
     if soon > level and not mortality.any():
         found["limit_missed_without_catch"] = (
-            f"even without a catch, a collapse within the year has the probability {soon:.3g}, the limit is {level:g}"
+            f"even without a catch, a collapse within the year has the probability {soon:.3g}, the limit is {level:g}; "
+            "no catch that was tried keeps it either"
         )
     elif mortality.any() and soon > level * (1.0 - 1e-6):
         found["reduced_for_risk"] = f"cut back until a collapse within the year has the probability {level:g}"
     if later > FIVE_YEARS * level:
         found["five_year_risk"] = f"mortalities held, a collapse within five years has the probability {later:g}"
     return found
+
+
+def _crowded(scenario: FisheriesScenario, beliefs: Beliefs, request: Request) -> dict[str, str]:
+    """Whether a catch is asked for by risk."""
+    believed = beliefs.believed(request.year, request.stock, request.cv)
+    risk = collapse_probability(beliefs.fishery, *believed, request.year, np.zeros(len(scenario.harvested)))
+    if risk <= scenario.release.collapse_probability:
+        return {}
+    return {"crowded": f"without a catch a collapse within the year would have the probability {risk:.3g}"}
 
 
 def _told(scenario: FisheriesScenario, name: str, species: tuple[str, ...], values: Array) -> dict[str, Any]:

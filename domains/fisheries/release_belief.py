@@ -2,8 +2,8 @@
 
 * A survey with a coefficient of variation ``cv`` finds ``B``; the true stock is taken to be log-normal with mean ``B``
   and that coefficient of variation.
-* A species that no survey finds is taken to be as in futures of the training split that the tuned constant mortality
-  plays (``constant_mortality_safe``; unfished where nothing is tuned): of those still alive in the year decided on, the
+* A species that no survey finds is taken to be as in futures of the training split that the best constant mortality
+  within the limits plays (``constant_mortality_safe``): of those still alive in the year decided on, the
   quarter whose seen stocks are nearest to the survey, by logarithms.
 * Parameters that nobody knows take the factors of the first training futures.
 """
@@ -18,6 +18,7 @@ from interlock.domains.fisheries.draws import normal
 from interlock.domains.fisheries.instances import factors, first_stocks, fishery_of, states
 from interlock.domains.fisheries.model import Array, live
 from interlock.domains.fisheries.scenario import FisheriesScenario
+from interlock.domains.fisheries.tuning import search
 
 FUTURES = 1000
 """Training futures that hidden species are looked up in."""
@@ -83,17 +84,16 @@ class Beliefs:
 
     @cached_property
     def largest(self) -> Array:
-        """Largest stock ``(species,)`` of training futures, unfished and under the tuned constant mortality."""
-        tuned, none = self.scenario.tuned, np.zeros(len(self.scenario.harvested))
-        rules = [none] if tuned is None else [none, np.array(tuned.constant_mortality)]
+        """Largest stock ``(species,)`` of training futures, unfished and under the best constant mortality."""
+        best, _ = best_constant(self.scenario)
+        rules = [np.zeros(len(best)), best]
         found: Array = np.max([np.nanmax(self._paths(rule, RANGE_FUTURES), axis=(0, 1)) for rule in rules], axis=0)
         return found
 
     @cached_property
     def _careful(self) -> Array:
-        tuned = self.scenario.tuned
-        rule = np.zeros(len(self.scenario.harvested)) if tuned is None else np.array(tuned.constant_mortality_safe)
-        return self._paths(rule, FUTURES)
+        _, safe = best_constant(self.scenario)
+        return self._paths(safe, FUTURES)
 
     def _nearest(self, year: int, survey: Array) -> Array:
         """``(k, species)`` that a hidden species is taken from; of the latest year in which any future lives."""
@@ -111,6 +111,24 @@ class Beliefs:
         stock = first_stocks(self.scenario, 0, "train", 0, futures)
         drawn = factors(self.scenario, 0, "train", 0, futures)
         return _walk(self.fishery, drawn, stock, process, np.tile(mortality, (futures, 1)))
+
+
+def best_constant(scenario: FisheriesScenario) -> tuple[Array, Array]:
+    """The best constant mortality ``(h,)`` of these numbers, and the best that keeps the limits of the scenario.
+
+    Those that the scenario holds; where it holds none, or those of other numbers, they are searched once a process,
+    which takes CPU seconds for two harvested species.
+    """
+    held = scenario.tuned
+    if held is not None and held.numbers == scenario.numbers():
+        return np.array(held.constant_mortality), np.array(held.constant_mortality_safe)
+    return _searched(scenario.with_changes(tuned=None, method=None).canonical_json())
+
+
+@lru_cache(maxsize=16)
+def _searched(scenario_json: str) -> tuple[Array, Array]:
+    best, safe = search(FisheriesScenario.model_validate_json(scenario_json), "constant_mortality")
+    return np.round(best[:, 0], 4), np.round(safe[:, 0], 4)
 
 
 @lru_cache(maxsize=8)

@@ -2,8 +2,10 @@
 
 The order in which limits give way to each other: a mortality lies within [0, 1], rises by no more than the largest
 change, and the catch keeps the total allowable one, always. The probability of a collapse within the year keeps its
-limit unless the fishery is closed: nothing safer can be done. A mortality may fall by more than the largest change
-where the allowable catch or that probability would be missed otherwise, and only as far.
+limit, unless the fishery is closed and no mortality of a scan keeps it either: each species alone and all alike, in
+steps of 0.05, brought within the limits. Closure alone would not do: logistic growth overshoots, and a crowded stock is
+likelier to be lost without a catch. A mortality may fall by more than the largest change where the allowable catch or
+that probability would be missed otherwise, and only as far.
 """
 
 from typing import Any
@@ -20,6 +22,9 @@ ROUNDING = 1e-9
 """By which a limit may be missed and counts as rounded."""
 STEP = 1e-6
 """A mortality is as large as risk permits if this much more would miss the limit."""
+
+STEPS = 20
+"""Steps of the scan of mortalities where a closed fishery misses the limit."""
 
 Believed = tuple[Array, Array]
 """Stocks before the catch ``(k, species)`` and factors of the parameters ``(k, parameters)``."""
@@ -56,8 +61,10 @@ def violations(
     if believed is not None:
         level = scenario.release.collapse_probability
         risk = collapse_probability(scenario, believed, request.year, mortality)
-        if risk > level + ROUNDING and mortality.any():
-            found.append(f"a collapse within the year has the probability {risk:.4g}, at most {level:g}")
+        safer = None if mortality.any() or risk <= level else _safer_than_closure(scenario, places, request, believed)
+        if risk > level + ROUNDING and (mortality.any() or safer):
+            instead = f"; mortalities {shown(safer)} keep it" if safer else ""
+            found.append(f"a collapse within the year has the probability {risk:.4g}, at most {level:g}{instead}")
         most = mortality.max()
         more = mortality + STEP * mortality / most if most > 0 else mortality
         held_down |= collapse_probability(scenario, believed, request.year, np.minimum(more, 1.0)) > level - ROUNDING
@@ -87,6 +94,29 @@ def collapse_probability(scenario: FisheriesScenario, believed: Believed, year: 
     away = np.where(mean <= scenario.collapse_level, np.inf, -np.inf)
     np.divide(scenario.collapse_level - mean, deviation, out=away, where=deviation > 0)
     return float(np.mean(1.0 - np.prod(1.0 - ndtr(away), axis=1)))
+
+
+def _safer_than_closure(
+    scenario: FisheriesScenario, places: list[int], request: Request, believed: Believed
+) -> list[float] | None:
+    """A mortality within the limits that clearly keeps the probability of a collapse, from a scan of them."""
+    limits, level = scenario.limits, scenario.release.collapse_probability
+    every = list(range(len(places)))
+    for step in range(STEPS + 1):
+        for chosen in [[k] for k in every] + [every]:
+            shares = [step / STEPS if k in chosen else 0.0 for k in every]
+            if limits.max_change is not None and request.last is not None:
+                pairs = zip(shares, request.last.tolist(), strict=True)
+                shares = [
+                    min(max(share, before - limits.max_change, 0.0), before + limits.max_change, 1.0)
+                    for share, before in pairs
+                ]
+            total = sum(share * request.stock[place] for share, place in zip(shares, places, strict=True))
+            if limits.tac is not None and total > limits.tac:
+                shares = [float(share * limits.tac / total) for share in shares]
+            if collapse_probability(scenario, believed, request.year, np.array(shares)) <= level - ROUNDING:
+                return shares
+    return None
 
 
 def _next_year(scenario: FisheriesScenario, left: Array, factor: Array, year: int) -> tuple[Array, Array]:

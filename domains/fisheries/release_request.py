@@ -119,7 +119,7 @@ def _unit_suspected(value: float, first: float, tonnes: float, told: str, *, ton
         ]
         hint = f"is it in {likely[0]}?" if likely else "is its unit right?"
         instead = " (tonnes go into stock_t)" if likely[:1] == ["t"] else ""
-        return f"{value:g} {told} is {ratio:.3g} times that of year 0, at most {LARGEST:g}; {hint}{instead}"
+        return f"{value:,.12g} {told} is {ratio:,.0f} times that of year 0, at most {LARGEST:g}; {hint}{instead}"
     if told == "t" and 0.0 < ratio < SMALLEST and value <= LARGEST * first:
         return f"{value:g} t is {ratio:.3g} times that of year 0; is it in stock units? (they go into stock)"
     return ""
@@ -145,5 +145,9 @@ def _read(
         problems.append(f"{path}: got {shown(value)}, expected an object with {', '.join(names)} [{unit}]")
         return np.zeros(len(names))
     unknown_fields(problems, f"{path}.", value, names)
-    read = [number(problems, f"{path}.{name}", value.get(name), low=0.0, high=high, unit=unit) for name in names]
+    problems += [f"{path}.{name}: missing, expected a number [{unit}]" for name in names if name not in value]
+    read = [
+        number(problems, f"{path}.{name}", value[name], low=0.0, high=high, unit=unit) if name in value else None
+        for name in names
+    ]
     return np.array([0.0 if one is None else one for one in read])

@@ -22,6 +22,8 @@ YEARS = 5
 """Years of a rollout."""
 LOW_SHARE = 0.05
 """Share of the rollouts that end the first year with at most the stock ``Outlook.low``."""
+TRIED = 21
+"""Shares from 0 to 1 that are tried where closure is too risky."""
 HALVINGS = 60
 """Steps of the bisection: the scale is then exact to rounding."""
 
@@ -60,10 +62,51 @@ def cut_back(fishery: Fishery, stock: Array, factor: Array, year: int, mortality
     """The mortalities, all scaled down alike until the probability of a collapse within the year keeps a limit.
 
     By bisection between nothing and all of the proposal: the result keeps the limit, and any larger scale close to it
-    does not. No catch where even that misses the limit.
+    does not. No catch where even that misses the limit: a crowded stock may be safer if some of it is caught, which
+    ``least_safe`` looks for.
     """
     scale = _scale(fishery, stock, factor, year, np.asarray(mortality, float), limit)
     return np.asarray(mortality, float) * scale
+
+
+def least_safe(fishery: Fishery, stock: Array, factor: Array, year: int, tried: Array, limit: float) -> Array | None:
+    """The first of some mortalities that keeps the limit; ``None`` if none of them does.
+
+    Args:
+        fishery: the scenario.
+        stock: believed ones, before the catch ``(k, species)``.
+        factor: of the parameters ``(k, parameters)``.
+        year: from 0.
+        tried: mortalities ``(n, h)``, the smallest first.
+        limit: of the probability.
+    """
+    for mortality in tried:
+        if _probability(fishery, stock, factor, year, mortality) <= limit:
+            found: Array = mortality
+            return found
+    return None
+
+
+def mortalities_to_try(
+    caught: int, stock: Array, last: Array | None, max_change: float | None, tac: float | None
+) -> Array:
+    """Mortalities ``(n, caught)`` in even steps, of every species alone and of all alike, brought within the limits.
+
+    Args:
+        caught: harvested species.
+        stock: of theirs, as the survey found them ``(caught,)``.
+        last: mortalities of the year before ``(caught,)``, if they are known.
+        max_change: largest change of a year, if there is one.
+        tac: total allowable catch, if there is one.
+    """
+    directions = [np.ones(caught)] if caught == 1 else [*np.eye(caught), np.ones(caught)]
+    tried = np.array([share * one for share in np.linspace(0.0, 1.0, TRIED) for one in directions])
+    if last is not None and max_change is not None:
+        tried = np.clip(np.clip(tried, last - max_change, last + max_change), 0.0, 1.0)
+    if tac is not None:
+        total = tried @ stock
+        tried *= np.where(total > tac, tac / np.where(total > 0.0, total, 1.0), 1.0)[:, np.newaxis]
+    return tried
 
 
 def outlook(fishery: Fishery, stock: Array, factor: Array, year: int, mortality: Array, seed: int) -> Outlook:

@@ -18,7 +18,9 @@ Schema = dict[str, Any]
 
 FLAGS = {
     "closed": "nothing may be caught",
-    "limit_missed_without_catch": "even without a catch a collapse within the year is likelier than the limit",
+    "limit_missed_without_catch": "even without a catch a collapse within the year is likelier than the limit, and no "
+    "catch that was tried keeps it either",
+    "crowded": "without a catch a collapse within the year would be likelier than the limit: crowded stocks overshoot",
     "five_year_risk": "if the mortalities are held, a collapse within five years is likelier than "
     f"{FIVE_YEARS:g} times the limit on one year",
     "reduced_for_risk": "the mortalities are the largest that keep the limit on a collapse within the year",
@@ -36,8 +38,8 @@ FLAGS = {
 """What an answer may point out."""
 
 HIDDEN = (
-    "species without a survey are taken to be as in the training futures that the tuned constant mortality plays, in "
-    "those whose seen stocks are nearest to the survey"
+    "species without a survey are taken to be as in the training futures that the best constant mortality within the "
+    "limits plays, in those whose seen stocks are nearest to the survey"
 )
 ASSUMED = (
     "true stocks are log-normal around the survey with its coefficient of variation; " + HIDDEN + "; unknown "

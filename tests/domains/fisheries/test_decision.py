@@ -9,6 +9,9 @@ import pytest
 from interlock.core.errors import BadInput, NotTrusted
 from interlock.domains.fisheries import DOMAIN
 from interlock.domains.fisheries.decision import build
+from interlock.domains.fisheries.release_check import collapse_probability
+from interlock.domains.fisheries.rules import score
+from interlock.domains.fisheries.tuning import TUNING_SEED
 from interlock.scenarios.loading import load_scenario
 
 LIMITS = {"limits": {"tac": 0.2, "max_change": 0.1}}
@@ -37,8 +40,8 @@ def test_every_problem_of_a_request_is_told(scenarios):
     text = str(caught.value)
     for part in (
         *("year: got 0", "yera: unknown field; did you mean 'year'", "stock.x: got -1", "stock.y: got nan"),
-        *("stock.zz: unknown field; did you mean 'z'", "stock.z: got None", "cv.x: got 2", "cv.q"),
-        *("last_mortality.x: got 2", "last_mortality.y: got None"),
+        *("stock.zz: unknown field; did you mean 'z'", "stock.z: missing, expected a number", "cv.x: got 2", "cv.q"),
+        *("last_mortality.x: got 2", "last_mortality.y: missing"),
     ):
         assert part in text, part
     with pytest.raises(BadInput, match="last_mortality"):
@@ -59,9 +62,9 @@ def test_stocks_come_in_stock_units_or_in_tonnes(scenarios):
 def test_wrong_units_are_suspected_by_their_ratio(scenarios):
     weighed = build(scenarios.web(**TONNES))
     in_tonnes = problems_of(weighed, stock={"x": 25_000.0, "y": 0.5, "z": 0.5})
-    assert "stock.x: 25000 stock units is 5e+04 times that of year 0, at most 10; is it in t?" in in_tonnes
+    assert "stock.x: 25,000 stock units is 50,000 times that of year 0, at most 10; is it in t?" in in_tonnes
     in_kg = problems_of(weighed, stock_t={"x": 2.5e7, "y": 10_000.0, "z": 500.0})
-    assert "stock_t.x: 2.5e+07 t is 1e+03 times that of year 0, at most 10; is it in kg?" in in_kg
+    assert "stock_t.x: 25,000,000 t is 1,000 times that of year 0, at most 10; is it in kg?" in in_kg
     in_units = problems_of(weighed, stock_t=WHOLE)
     assert "stock_t.x: 0.5 t is 2e-05 times that of year 0; is it in stock units?" in in_units
     assert "is its unit right?" in problems_of(build(scenarios.web()), stock={**WHOLE, "x": 500.0})
@@ -130,6 +133,48 @@ def test_a_fishery_that_cannot_be_made_safe_is_closed(scenarios):
     assert "even without a catch" in " ".join(answer["notes"])
 
 
+def test_a_crowded_fishery_is_not_closed(scenarios):
+    contract = build(scenarios.one())
+    request = contract.parse({"year": 9, "stock": {"x": 1.9}})
+    beliefs, level = contract.beliefs, contract.scenario.release.collapse_probability
+    believed = beliefs.believed(request.year, request.stock, request.cv)
+    assert [
+        collapse_probability(contract.scenario, believed, 8, np.array([share])) > level for share in (0.0, 0.036, 0.2)
+    ] == [True, True, False]  # the more is caught, the safer
+    for proposal in (0.0, 0.036):
+        safe = contract.project(request, np.array([proposal]))
+        assert contract.check(request, safe).feasible
+        assert 0.05 <= safe[0] <= 0.2
+        assert collapse_probability(contract.scenario, believed, 8, safe - 0.05) > level
+    assert contract.project(request, np.array([0.2])).tolist() == [0.2]
+    assert contract.fallbacks()["closure"](request).tolist() == safe.tolist()
+    (told,) = contract.check(request, [0.0]).violations
+    assert f"mortalities [{safe[0]:g}] keep it" in told
+    assert "crowded" in contract.answer(request, safe, None)["flags"]
+
+
+def test_a_crowded_fishery_is_closed_where_no_limit_permits_what_is_safer(scenarios):
+    raw = {"year": 9, "stock": {"x": 1.9}, "last_mortality": {"x": 0.0}}
+    for limits in ({"tac": 0.01}, {"max_change": 0.01}):
+        contract = build(scenarios.one(limits=limits))
+        request = contract.parse(raw)
+        closed = contract.project(request, np.array([0.5]))
+        assert closed.tolist() == [0.0]
+        assert contract.check(request, closed).feasible
+        assert "limit_missed_without_catch" in contract.answer(request, closed, None)["flags"]
+        assert not contract.check(request, [0.005]).feasible
+
+
+def test_one_crowded_species_is_caught_alone(scenarios):
+    contract = build(scenarios.web())
+    request = contract.parse({"year": 9, "stock": {"x": 2.2, "y": 0.075, "z": 0.5}})
+    safe = contract.project(request, np.zeros(2))
+    assert safe[0] > 0.0 == safe[1]
+    assert contract.check(request, safe).feasible
+    assert not contract.check(request, [0.0, 0.0]).feasible
+    assert not contract.check(request, [safe[0], 0.9]).feasible
+
+
 def test_policies_are_not_trusted_far_from_training(scenarios):
     contract = build(scenarios.one())
     lost, huge, large = (contract.parse({"year": 5, "stock": {"x": stock}}) for stock in (0.05, 3.0, 1.0))
@@ -171,6 +216,30 @@ def test_fallbacks_are_careful_then_closed(scenarios):
     assert contract.fallbacks()["closure"](request).tolist() == [0.0, 0.0]
     assert contract.project(request, np.array([np.nan, 0.1])) is None
     assert contract.project(request, np.array([0.1])) is None
+
+
+def test_the_careful_rule_is_that_of_the_numbers_at_hand():
+    scenario = load_scenario(DOMAIN, "may-safe")
+    raw = {"year": 3, "stock": {"x": 0.6}}
+    bare = build(scenario.with_changes(tuned=None))
+    careful = bare.fallbacks()["careful"](bare.parse(raw))
+    assert careful == pytest.approx(0.8 * np.array(scenario.tuned.constant_mortality))
+    slower = build(
+        scenario.with_changes(model={**scenario.model.model_dump(), "r": 0.6})
+    )  # holds those of the old ones
+    found = slower.fallbacks()["careful"](slower.parse(raw))
+    points = np.linspace(0.0, 0.5, 101)
+    changed = slower.scenario
+    reward = score(changed, "constant_mortality", points[:, None, None], futures=2000, seed=TUNING_SEED).reward
+    assert found == pytest.approx([0.8 * points[np.argmax(reward)]])
+    assert found != pytest.approx(careful)
+
+
+def test_walleye_of_other_numbers_can_only_be_closed():
+    scenario = load_scenario(DOMAIN, "walleye-yield")
+    assert list(build(scenario).fallbacks()) == ["careful", "closure"]
+    assert list(build(scenario.with_changes(tuned=None)).fallbacks()) == ["closure"]
+    assert list(build(scenario.with_changes(horizon=scenario.horizon + 1)).fallbacks()) == ["closure"]
 
 
 @pytest.mark.parametrize("name", ["may-safe", "web-two-fisheries", "web-hidden-predator", "web-uncertain"])
