@@ -181,7 +181,7 @@ def test_requests_are_decided_on_the_command_line(bundles, tmp_path, capsys, for
     assert code == 3
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [answer["status"] for answer in answers] == ["released", "released", "invalid"]
-    assert "stock.z: got None" in " ".join(answers[2]["problems"])
+    assert "stock.z: missing" in " ".join(answers[2]["problems"])
     first = answers[0]
     assert first["tac_t"]["x"] == pytest.approx(25_000 * first["mortality"]["x"])
     assert sum(first["tac"].values()) <= 0.4 + 1e-9
